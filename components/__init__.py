@@ -1,0 +1,1 @@
+"""The platform's building blocks: settings and render are plain Python, the rest are Pulumi."""

@@ -1,0 +1,150 @@
+"""A container of the platform: the image, compose's hash of the service, and the container with compose's labels."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_docker as docker
+
+from components.hosts.base import SCRIPTS, Host
+from components.render import service as text
+from components.render.service import Service
+from components.settings import Image, SettingsError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerArgs:
+    """`network` is the Docker network's name, `image` comes from the catalogue, `after` must be done before the start."""
+
+    service: Service
+    image: Image
+    srv_root: str
+    host: Host
+    network: pulumi.Output[str]
+    after: Sequence[pulumi.Resource]
+
+
+def image_for(host: Host, image: Image) -> pulumi.Output[str]:
+    """`repository@sha256:…` for the host's architecture. Ends the run with one sentence where there is none."""
+
+    def reference(architecture: str) -> str:
+        try:
+            return image.reference(architecture)
+        except SettingsError as error:
+            raise pulumi.RunError(str(error)) from None
+
+    return host.architecture.apply(reference)
+
+
+class ServiceContainer(pulumi.ComponentResource):
+    """One container, healthy when it has been made."""
+
+    image: pulumi.Output[str]
+    container: docker.Container
+
+    def __init__(self, name: str, args: ContainerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("central-data-platform:components:ServiceContainer", name, {}, opts)
+        service = args.service
+        on_host = pulumi.ResourceOptions(parent=self, provider=args.host.provider)
+        self.image = image_for(args.host, args.image)
+        pulled = docker.RemoteImage(f"{name}-image", name=self.image, keep_locally=True, opts=on_host)
+        config_hash = args.host.run(
+            f"{name}-hash",
+            "compose-hash.sh",
+            service.name,
+            stdin=self.image.apply(lambda image: text.service_text(service, image)),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        labels = pulumi.Output.all(pulled.image_id, config_hash.stdout).apply(
+            lambda known: (
+                dict(service.labels)
+                | text.compose_labels(
+                    service.name, srv_root=args.srv_root, image_id=known[0], config_hash=known[1].strip()
+                )
+            )
+        )
+        address, host_port, container_port = service.publish
+        self.container = docker.Container(
+            f"{name}-container",
+            name=service.name,
+            image=pulled.repo_digest,
+            command=list(service.command),
+            entrypoints=list(service.entrypoint) or None,
+            user=service.user,
+            restart="unless-stopped",
+            memory=service.memory,
+            # No swap for a database; and unset, what Docker makes of it shows up as a difference at each refresh.
+            memory_swap=service.memory,
+            shm_size=service.shm_size,
+            stop_signal=service.stop_signal,
+            stop_timeout=service.stop_grace_seconds,
+            # Without it the provider kills at once, on a replacement and on a destroy, whatever stop_timeout says.
+            destroy_grace_seconds=service.stop_grace_seconds,
+            capabilities=docker.ContainerCapabilitiesArgs(
+                drops=["ALL"], adds=[f"CAP_{c}" for c in service.capabilities] or None
+            ),
+            security_opts=list(text.SECURITY_OPTIONS),
+            log_driver="json-file",
+            log_opts=text.LOG_OPTIONS,
+            ports=[{"internal": container_port, "external": host_port, "ip": address, "protocol": "tcp"}],
+            volumes=[
+                {"host_path": m.source, "container_path": m.target, "read_only": m.read_only}
+                for m in service.mounts
+            ],
+            networks_advanced=[{"name": args.network, "aliases": [service.name]}],
+            healthcheck={
+                "tests": list(service.health_test),
+                "interval": text.HEALTH_INTERVAL,
+                "timeout": text.HEALTH_TIMEOUT,
+                "start_period": service.health_start_period,
+                "retries": text.HEALTH_RETRIES,
+            },
+            labels=labels.apply(_label_args),
+            wait=True,
+            # As long as PostgreSQL may need to replay its log after a crash.
+            wait_timeout=300,
+            opts=pulumi.ResourceOptions.merge(
+                on_host,
+                pulumi.ResourceOptions(
+                    depends_on=args.after,
+                    # Two containers cannot have one name, one port and one data directory.
+                    delete_before_replace=True,
+                    # The provider takes a changed health check and does nothing with it.
+                    replace_on_changes=["healthcheck"],
+                    hooks=pulumi.ResourceHookBinding(before_create=[_stray_hook(name, args)]),
+                ),
+            ),
+        )
+        self.register_outputs({"image": self.image})
+
+
+def _label_args(labels: dict[str, str]) -> list[docker.ContainerLabelArgs]:
+    return [docker.ContainerLabelArgs(label=name, value=value) for name, value in sorted(labels.items())]
+
+
+def _stray_hook(name: str, args: ContainerArgs) -> pulumi.ResourceHook:
+    """Removes a container of ours that the state does not know: made by compose, or left by an `up` that was cut off."""
+
+    async def remove_stray(_: pulumi.ResourceHookArgs) -> None:
+        docker_host = await args.host.docker_host.future()
+        service = args.service
+        ran = subprocess.run(
+            [
+                "sh",
+                str(SCRIPTS / "remove-stray.sh"),
+                service.name,
+                text.COMPOSE_PROJECT,
+                args.srv_root,
+                str(service.stop_grace_seconds),
+            ],
+            env={**os.environ, "DOCKER_HOST": docker_host or ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ran.returncode:
+            raise pulumi.RunError(ran.stderr.strip())
+
+    return pulumi.ResourceHook(f"{name}-remove-stray", remove_stray)

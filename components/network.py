@@ -1,0 +1,48 @@
+"""The bridge network that the platform and its applications share."""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_docker as docker
+
+from components.hosts.base import Host
+from components.render.service import COMPOSE_PROJECT, NETWORK
+from components.settings import NetworkSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkArgs:
+    """Addresses, and where to make the network."""
+
+    settings: NetworkSettings
+    host: Host
+
+
+class Network(pulumi.ComponentResource):
+    """Docker network `central-data-platform`, labelled so that compose adopts it."""
+
+    network_name: pulumi.Output[str]
+
+    def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("central-data-platform:components:Network", name, {}, opts)
+        bridge = docker.Network(
+            f"{name}-bridge",
+            name=NETWORK,
+            driver="bridge",
+            # Explicit: what Docker would choose shows up as a difference.
+            ipam_configs=[
+                {
+                    "subnet": str(args.settings.subnet),
+                    "gateway": str(args.settings.gateway_address),
+                    "ip_range": str(args.settings.container_range),
+                }
+            ],
+            labels=[
+                {"label": "com.docker.compose.network", "value": NETWORK},
+                {"label": "com.docker.compose.project", "value": COMPOSE_PROJECT},
+            ],
+            # Applications are on it: docs/manual.md has the procedure for another subnet.
+            opts=pulumi.ResourceOptions(parent=self, provider=args.host.provider, protect=True),
+        )
+        self.network_name = bridge.name
+        self.register_outputs({"networkName": self.network_name})

@@ -1,0 +1,77 @@
+"""PgBouncer: configuration and container `pgbouncer`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from components.config import Secrets
+from components.container import ContainerArgs, ServiceContainer
+from components.files import HostFile, write_file
+from components.hosts.base import Host
+from components.render import pgbouncer as text
+from components.render.services import pgbouncer_service
+from components.settings import Image, Settings
+
+OWNER = "1001:1001"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PgbouncerArgs:
+    """`after` must be done before the first file is written, `database` before the container starts."""
+
+    settings: Settings
+    secrets: Secrets
+    image: Image
+    host: Host
+    network: pulumi.Output[str]
+    after: Sequence[pulumi.Resource]
+    database: pulumi.Resource
+
+
+class Pgbouncer(pulumi.ComponentResource):
+    """Ready when port 6432 answers and the configuration has been read."""
+
+    service: ServiceContainer
+
+    def __init__(self, name: str, args: PgbouncerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("central-data-platform:components:Pgbouncer", name, {}, opts)
+        settings, host = args.settings, args.host
+        users = args.secrets.pgbouncer_auth_password.apply(lambda p: text.userlist(auth_password=p))
+        files = [
+            HostFile(path="config/pgbouncer/pgbouncer.ini", content=text.pgbouncer_ini(settings.pgbouncer)),
+            HostFile(path="config/pgbouncer/pg_hba.conf", content=text.pgbouncer_hba()),
+            HostFile(
+                path="config/pgbouncer/userlist.txt", content=users, mode="0400", owner=OWNER, secret=True
+            ),
+        ]
+        written = [
+            write_file(
+                f"{name}-{file.path.rpartition('/')[2]}",
+                host,
+                settings.srv_root,
+                file,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=args.after),
+            )
+            for file in files
+        ]
+        self.service = ServiceContainer(
+            name,
+            ContainerArgs(
+                service=pgbouncer_service(settings),
+                image=args.image,
+                srv_root=settings.srv_root,
+                host=host,
+                network=args.network,
+                after=[*written, args.database],
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        host.run(
+            f"{name}-reload",
+            "reload-pgbouncer.sh",
+            # Secret as a whole, since the user list is among them.
+            triggers=[pulumi.Output.from_input(file.content) for file in files],
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.service.container, *written]),
+        )
+        self.register_outputs({"image": self.service.image})

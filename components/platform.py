@@ -1,0 +1,130 @@
+"""The platform as a whole, in the order in which its parts start."""
+
+from dataclasses import dataclass
+
+import pulumi
+
+from components.config import Secrets
+from components.container import ServiceContainer
+from components.files import HostFile, write_file
+from components.hosts.base import Host, script_text
+from components.network import Network, NetworkArgs
+from components.pgbouncer import Pgbouncer, PgbouncerArgs
+from components.postgres import Postgres, PostgresArgs
+from components.redis import Redis, RedisArgs
+from components.render import services
+from components.render.service import COMPOSE_PROJECT, compose_file
+from components.secrets_file import SecretsFile, SecretsFileArgs
+from components.settings import ImageCatalogue, Settings
+
+# Operators run these by hand, from /srv/apps.
+INSTALLED_SCRIPTS = ("pooler.sh", "status.sh")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlatformArgs:
+    """The stack's configuration and the host that it describes."""
+
+    settings: Settings
+    catalogue: ImageCatalogue
+    secrets: Secrets
+    host: Host
+
+
+class CentralDataPlatform(pulumi.ComponentResource):
+    """Network, secrets file, PostgreSQL, Redis, PgBouncer, and the compose file that describes them."""
+
+    containers: dict[str, pulumi.Output[str]]
+    images: dict[str, pulumi.Output[str]]
+
+    def __init__(self, name: str, args: PlatformArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("central-data-platform:components:CentralDataPlatform", name, {}, opts)
+        settings, host = args.settings, args.host
+        mine = pulumi.ResourceOptions(parent=self)
+
+        tree = host.run(
+            f"{name}-tree",
+            "make-tree.sh",
+            settings.srv_root,
+            pulumi.get_stack(),
+            # It holds the data directories.
+            opts=pulumi.ResourceOptions(parent=self, protect=True),
+        )
+        in_tree = pulumi.ResourceOptions(parent=self, depends_on=[tree])
+        network = Network(f"{name}-network", NetworkArgs(settings=settings.network, host=host), mine)
+        secrets_file = SecretsFile(
+            f"{name}-secrets",
+            SecretsFileArgs(secrets=args.secrets, srv_root=settings.srv_root, host=host, after=[tree]),
+            mine,
+        )
+        postgres = Postgres(
+            f"{name}-postgres",
+            PostgresArgs(
+                settings=settings,
+                secrets=args.secrets,
+                image=args.catalogue.postgres,
+                host=host,
+                network=network.network_name,
+                after=[secrets_file],
+            ),
+            mine,
+        )
+        redis = Redis(
+            f"{name}-redis",
+            RedisArgs(
+                settings=settings,
+                secrets=args.secrets,
+                image=args.catalogue.redis,
+                host=host,
+                network=network.network_name,
+                after=[secrets_file],
+            ),
+            mine,
+        )
+        pgbouncer = Pgbouncer(
+            f"{name}-pgbouncer",
+            PgbouncerArgs(
+                settings=settings,
+                secrets=args.secrets,
+                image=args.catalogue.pgbouncer,
+                host=host,
+                network=network.network_name,
+                after=[secrets_file],
+                database=postgres.ready,
+            ),
+            mine,
+        )
+        running: dict[str, ServiceContainer] = {
+            "postgres-db": postgres.service,
+            "redis-cache": redis.service,
+            "pgbouncer": pgbouncer.service,
+        }
+        self.images = {container: service.image for container, service in running.items()}
+        self.containers = {container: service.container.id for container, service in running.items()}
+
+        described = [
+            services.postgres_service(settings),
+            services.redis_service(settings),
+            services.pgbouncer_service(settings),
+        ]
+        write_file(
+            f"{name}-compose",
+            host,
+            settings.srv_root,
+            HostFile(
+                path=f"apps/{COMPOSE_PROJECT}/docker-compose.yml",
+                content=pulumi.Output.all(**self.images).apply(
+                    lambda images: compose_file([(s, images[s.name]) for s in described], settings.network)
+                ),
+            ),
+            in_tree,
+        )
+        for script in INSTALLED_SCRIPTS:
+            write_file(
+                f"{name}-{script}",
+                host,
+                settings.srv_root,
+                HostFile(path=f"apps/{script}", content=script_text(script), mode="0755"),
+                in_tree,
+            )
+        self.register_outputs({"containers": self.containers, "images": self.images})

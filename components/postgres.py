@@ -1,0 +1,100 @@
+"""PostgreSQL 17: data directory, configuration, container `postgres-db`, and the platform's own roles."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from components.config import Secrets
+from components.container import ContainerArgs, ServiceContainer, image_for
+from components.files import HostFile, write_file
+from components.hosts.base import Host
+from components.render import postgres as text
+from components.render import scram
+from components.render.services import postgres_service
+from components.settings import Image, Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresArgs:
+    """`after` must be done before the data directory is touched."""
+
+    settings: Settings
+    secrets: Secrets
+    image: Image
+    host: Host
+    network: pulumi.Output[str]
+    after: Sequence[pulumi.Resource]
+
+
+class Postgres(pulumi.ComponentResource):
+    """Ready when the container is healthy and the roles are there (`ready`)."""
+
+    service: ServiceContainer
+    ready: pulumi.Resource
+
+    def __init__(self, name: str, args: PostgresArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("central-data-platform:components:Postgres", name, {}, opts)
+        settings, host = args.settings, args.host
+        first = pulumi.ResourceOptions(parent=self, depends_on=args.after)
+
+        files = {
+            "postgresql.conf": text.postgresql_conf(settings.postgres),
+            "pg_hba.conf": text.pg_hba_conf(settings.network),
+            "pg_ident.conf": text.pg_ident_conf(),
+        }
+        written = [
+            write_file(
+                f"{name}-{file}",
+                host,
+                settings.srv_root,
+                HostFile(path=f"config/postgres/{file}", content=content),
+                opts=first,
+            )
+            for file, content in files.items()
+        ]
+        cluster = host.run(
+            f"{name}-cluster",
+            "init-postgres.sh",
+            image_for(host, args.image),
+            settings.srv_root,
+            settings.postgres.locale.provider,
+            settings.postgres.locale.name,
+            opts=pulumi.ResourceOptions.merge(first, pulumi.ResourceOptions(protect=True)),
+        )
+        self.service = ServiceContainer(
+            name,
+            ContainerArgs(
+                service=postgres_service(settings),
+                image=args.image,
+                srv_root=settings.srv_root,
+                host=host,
+                network=args.network,
+                after=[*written, cluster],
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        running = pulumi.ResourceOptions(parent=self, depends_on=[self.service.container])
+        reloaded = host.run(
+            f"{name}-reload", "reload-postgres.sh", triggers=list(files.values()), opts=running
+        )
+        self.ready = host.run(
+            f"{name}-roles",
+            "psql.sh",
+            stdin=_roles_sql(args.secrets),
+            secret=True,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.service.container, reloaded]),
+        )
+        self.register_outputs({"image": self.service.image})
+
+
+def _roles_sql(secrets: Secrets) -> pulumi.Output[str]:
+    def render(values: dict[str, str]) -> str:
+        return text.roles_sql(
+            admin_verifier=scram.verifier(values["admin"], scram.salt(values["salt"], text.ADMIN)),
+            auth_verifier=scram.verifier(values["auth"], scram.salt(values["salt"], text.AUTH_ROLE)),
+        )
+
+    return pulumi.Output.all(
+        admin=secrets.postgres_password, auth=secrets.pgbouncer_auth_password, salt=secrets.salt_key
+    ).apply(render)

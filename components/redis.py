@@ -1,0 +1,84 @@
+"""Redis 7.2: configuration, access list and container `redis-cache`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from components.config import Secrets
+from components.container import ContainerArgs, ServiceContainer
+from components.files import HostFile, write_file
+from components.hosts.base import Host
+from components.render import redis as text
+from components.render.services import redis_service
+from components.settings import Image, Settings
+
+OWNER = "999:999"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisArgs:
+    """`after` must be done before the first file is written."""
+
+    settings: Settings
+    secrets: Secrets
+    image: Image
+    host: Host
+    network: pulumi.Output[str]
+    after: Sequence[pulumi.Resource]
+
+
+class Redis(pulumi.ComponentResource):
+    """Ready when the container is healthy and its access list is the configured one."""
+
+    service: ServiceContainer
+
+    def __init__(self, name: str, args: RedisArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("central-data-platform:components:Redis", name, {}, opts)
+        settings, host = args.settings, args.host
+        first = pulumi.ResourceOptions(parent=self, depends_on=args.after)
+        secrets = pulumi.Output.all(admin=args.secrets.redis_admin_password, salt=args.secrets.salt_key)
+        rules = secrets.apply(lambda s: text.users(admin_password=s["admin"], salt_key=s["salt"]))
+
+        conf = write_file(
+            f"{name}-redis.conf",
+            host,
+            settings.srv_root,
+            HostFile(path="config/redis/redis.conf", content=text.redis_conf(settings.redis)),
+            opts=first,
+        )
+        acl = write_file(
+            f"{name}-users.acl",
+            host,
+            settings.srv_root,
+            HostFile(
+                path="config/redis/users.acl",
+                content=rules.apply(text.users_acl),
+                mode="0400",
+                owner=OWNER,
+                secret=True,
+            ),
+            opts=first,
+        )
+        self.service = ServiceContainer(
+            name,
+            ContainerArgs(
+                service=redis_service(settings),
+                image=args.image,
+                srv_root=settings.srv_root,
+                host=host,
+                network=args.network,
+                after=[conf, acl],
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        host.run(
+            f"{name}-acl",
+            "redis-acl.sh",
+            stdin=pulumi.Output.all(rules, secrets).apply(
+                lambda known: text.acl_commands(known[0], salt_key=known[1]["salt"])
+            ),
+            secret=True,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.service.container]),
+        )
+        self.register_outputs({"image": self.service.image})

@@ -1,0 +1,1 @@
+"""Settings and plain strings in, file text out. Nothing here may import Pulumi (tests/unit/test_architecture.py)."""

@@ -1,0 +1,58 @@
+"""Text of PgBouncer's configuration."""
+
+from components.render.postgres import ADMIN, AUTH_ROLE
+from components.settings import PgbouncerSettings
+
+CONFIG_DIR = "/etc/pgbouncer"
+
+
+def pgbouncer_ini(settings: PgbouncerSettings) -> str:
+    """pgbouncer.ini (https://www.pgbouncer.org/config.html). Everything that a setting changes is taken at a reload."""
+    return f"""\
+; Made by Pulumi. A change is reloaded.
+[databases]
+* = host=postgres-db port=5432
+
+[pgbouncer]
+listen_addr = *
+listen_port = 6432
+unix_socket_dir = /var/run/pgbouncer
+
+auth_type = hba
+auth_hba_file = {CONFIG_DIR}/pg_hba.conf
+auth_file = {CONFIG_DIR}/userlist.txt
+auth_user = {AUTH_ROLE}
+auth_dbname = postgres
+auth_query = SELECT uname, phash FROM pgbouncer.user_lookup($1)
+admin_users = {ADMIN}
+stats_users = {ADMIN}
+
+pool_mode = transaction
+max_prepared_statements = 200
+default_pool_size = {settings.pool_size}
+max_client_conn = {settings.max_clients}
+query_wait_timeout = 30
+ignore_startup_parameters = extra_float_digits
+
+; PostgreSQL's container may come back with another address.
+dns_max_ttl = 5
+server_login_retry = 2
+
+; The bridge network stays inside this host.
+client_tls_sslmode = disable
+server_tls_sslmode = disable
+"""
+
+
+def pgbouncer_hba() -> str:
+    """pg_hba.conf of PgBouncer. The console of user pgbouncer over the socket needs no line: its uid decides."""
+    return (
+        "# Made by Pulumi.\nlocal  all  all                scram-sha-256\n"
+        "host   all  all  0.0.0.0/0     scram-sha-256\nhost   all  all  ::/0          scram-sha-256\n"
+    )
+
+
+def userlist(*, auth_password: str) -> str:
+    """userlist.txt: only the role that looks the others up. In the clear, since a verifier cannot log in to a server."""
+    quoted = auth_password.replace('"', '""')
+    return f'"{AUTH_ROLE}" "{quoted}"\n'

@@ -1,0 +1,141 @@
+"""Text of PostgreSQL's configuration and of the SQL that brings its roles in order."""
+
+from collections.abc import Mapping
+
+from components.settings import NetworkSettings, PostgresSettings
+
+# Where the files of this module are mounted in the container.
+CONFIG_DIR = "/etc/postgresql"
+ADMIN = "platform_admin"
+AUTH_ROLE = "pgbouncer_auth"
+
+# A parameter of this set takes effect only when the server starts (context "postmaster" in pg_settings).
+AT_START = (
+    "listen_addresses",
+    "unix_socket_directories",
+    "hba_file",
+    "ident_file",
+    "max_connections",
+    "shared_buffers",
+    "shared_preload_libraries",
+    "wal_level",
+    "max_wal_senders",
+    "max_replication_slots",
+    "logging_collector",
+)
+
+
+def parameters(settings: PostgresSettings) -> dict[str, str]:
+    """Name and value of every parameter that is set. Memory follows pgtune's rules for a dedicated server
+    (shared_buffers a quarter, effective_cache_size three quarters, work_mem from what is left for three sorts a connection)."""
+    shared = settings.memory // 4
+    return {
+        "listen_addresses": "'*'",
+        "unix_socket_directories": "'/var/run/postgresql'",
+        "hba_file": f"'{CONFIG_DIR}/pg_hba.conf'",
+        "ident_file": f"'{CONFIG_DIR}/pg_ident.conf'",
+        "max_connections": str(settings.max_connections),
+        "shared_buffers": f"{shared}MB",
+        "shared_preload_libraries": "'pg_stat_statements'",
+        "wal_level": "replica",
+        "max_wal_senders": "10",
+        "max_replication_slots": "10",
+        "summarize_wal": "on",
+        "max_slot_wal_keep_size": f"{settings.slot_wal_limit}MB",
+        "effective_cache_size": f"{settings.memory * 3 // 4}MB",
+        "work_mem": f"{max(4, (settings.memory - shared) // (settings.max_connections * 3))}MB",
+        "maintenance_work_mem": f"{max(16, min(2048, settings.memory // 16))}MB",
+        "random_page_cost": "1.1",
+        "password_encryption": "scram-sha-256",
+        "timezone": f"'{settings.timezone}'",
+        "log_timezone": f"'{settings.timezone}'",
+        "statement_timeout": f"{settings.statement_timeout_seconds}s",
+        "idle_in_transaction_session_timeout": f"{settings.idle_in_transaction_timeout_seconds}s",
+        # A client that vanished must not keep its query and its locks.
+        "client_connection_check_interval": "10s",
+        "tcp_keepalives_idle": "60s",
+        # Standard error is the container's log, which Docker rotates.
+        "logging_collector": "off",
+        "log_line_prefix": "'%m [%p] %q%u@%d/%a '",
+        "log_min_duration_statement": f"{settings.slow_query_milliseconds}ms",
+        # Bind values may be secrets: never in the log.
+        "log_parameter_max_length": "0",
+        "log_lock_waits": "on",
+        "log_connections": "on",
+        "log_disconnections": "on",
+        "log_checkpoints": "on",
+    }
+
+
+def restart_part(settings: PostgresSettings) -> str:
+    """The parameters that need a restart, for a label that makes the container follow them."""
+    return _lines({k: v for k, v in parameters(settings).items() if k in AT_START})
+
+
+def postgresql_conf(settings: PostgresSettings) -> str:
+    """postgresql.conf: the whole of it, no file is included."""
+    every = parameters(settings)
+    reloaded = {k: v for k, v in every.items() if k not in AT_START}
+    return (
+        "# Made by Pulumi. A changed value of the first part replaces the container, one of the second is reloaded.\n\n"
+        "# Taken at the start\n" + restart_part(settings) + "\n# Taken at a reload\n" + _lines(reloaded)
+    )
+
+
+def _lines(values: Mapping[str, str]) -> str:
+    return "".join(f"{name} = {value}\n" for name, value in values.items())
+
+
+def pg_hba_conf(network: NetworkSettings) -> str:
+    """pg_hba.conf: the first line that fits decides."""
+    rules = [
+        ("local", "all", ADMIN, "", "peer map=operator"),
+        ("local", "all", "all", "", "scram-sha-256"),
+        ("host", "postgres", AUTH_ROLE, str(network.subnet), "scram-sha-256"),
+        ("host", "all", AUTH_ROLE, "all", "reject"),
+        ("host", "all", "all", "127.0.0.1/32", "scram-sha-256"),
+        ("host", "all", "all", str(network.subnet), "scram-sha-256"),
+        ("host", "all", "all", "all", "reject"),
+    ]
+    widths = [max(len(rule[column]) for rule in rules) for column in range(4)]
+    lines = [
+        "  ".join([*(c.ljust(w) for c, w in zip(rule, widths, strict=False)), rule[4]]) for rule in rules
+    ]
+    return (
+        "# Made by Pulumi. Root inside the container is the operator; everybody else proves a password.\n"
+        + "\n".join(lines)
+        + "\n"
+    )
+
+
+def pg_ident_conf() -> str:
+    """pg_ident.conf: who inside the container may be platform_admin."""
+    return f"# Made by Pulumi.\noperator  root      {ADMIN}\noperator  postgres  {ADMIN}\n"
+
+
+def roles_sql(*, admin_verifier: str, auth_verifier: str) -> str:
+    """The platform's own roles. Running it again changes nothing.
+
+    PgBouncer looks passwords up through a SECURITY DEFINER function, so that its role may read no table of passwords
+    (https://www.pgbouncer.org/config.html, auth_query).
+    """
+    return f"""\
+BEGIN;
+SET LOCAL log_min_duration_statement = -1;
+ALTER ROLE {ADMIN} PASSWORD '{admin_verifier}';
+ALTER ROLE {ADMIN} SET statement_timeout = 0;
+SELECT 'CREATE ROLE {AUTH_ROLE}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{AUTH_ROLE}') \\gexec
+ALTER ROLE {AUTH_ROLE} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT CONNECTION LIMIT 20
+  PASSWORD '{auth_verifier}';
+CREATE SCHEMA IF NOT EXISTS pgbouncer AUTHORIZATION {ADMIN};
+REVOKE ALL ON SCHEMA pgbouncer FROM PUBLIC;
+GRANT USAGE ON SCHEMA pgbouncer TO {AUTH_ROLE};
+CREATE OR REPLACE FUNCTION pgbouncer.user_lookup(name text, OUT uname name, OUT phash text) RETURNS SETOF record
+  LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+  AS $$SELECT rolname, rolpassword FROM pg_authid
+       WHERE rolname = $1 AND rolcanlogin AND (rolvaliduntil IS NULL OR rolvaliduntil > now())$$;
+REVOKE ALL ON FUNCTION pgbouncer.user_lookup(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgbouncer.user_lookup(text) TO {AUTH_ROLE};
+CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+COMMIT;
+"""

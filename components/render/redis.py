@@ -1,0 +1,67 @@
+"""Text of Redis' configuration and of its access list."""
+
+import hashlib
+import hmac
+
+from components.settings import RedisSettings
+
+CONFIG_DIR = "/etc/redis"
+ADMIN = "admin"
+OPERATOR = "operator"
+
+
+def redis_conf(settings: RedisSettings) -> str:
+    """redis.conf. Redis is only started with it: a change replaces the container."""
+    return f"""\
+# Made by Pulumi. A change replaces the container.
+bind * -::*
+port 6379
+protected-mode yes
+tcp-keepalive 60
+aclfile {CONFIG_DIR}/users.acl
+
+dir /data
+appendonly yes
+appendfsync everysec
+save 3600 1 300 100 60 10000
+
+maxmemory {settings.maxmemory}mb
+maxmemory-policy {settings.maxmemory_policy}
+
+# Standard output is the container's log, which Docker rotates.
+logfile ""
+loglevel notice
+"""
+
+
+def operator_password(salt_key: str) -> str:
+    """The password with which `up` changes the access list of the running server.
+
+    It depends on saltKey alone, so it is still good while every other password is being rotated.
+    """
+    return hmac.digest(salt_key.encode(), f"redis:{OPERATOR}".encode(), "sha256").hex()
+
+
+def users(*, admin_password: str, salt_key: str) -> dict[str, str]:
+    """Each user's rules (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/): hashes, no password."""
+    return {
+        "default": "off sanitize-payload resetchannels -@all",
+        ADMIN: f"on sanitize-payload #{_sha256(admin_password)} ~* &* +@all",
+        OPERATOR: f"on sanitize-payload #{_sha256(operator_password(salt_key))} resetchannels -@all +acl +ping",
+        "health": "on nopass sanitize-payload resetchannels -@all +ping",
+    }
+
+
+def users_acl(rules: dict[str, str]) -> str:
+    """users.acl, read when the server starts."""
+    return "".join(f"user {name} {rule}\n" for name, rule in rules.items())
+
+
+def acl_commands(rules: dict[str, str], *, salt_key: str) -> str:
+    """Commands that bring the running server to the same rules, without the disconnections of ACL LOAD."""
+    sets = "".join(f"ACL SETUSER {name} reset {rule}\n" for name, rule in rules.items())
+    return f"AUTH {OPERATOR} {operator_password(salt_key)}\n{sets}"
+
+
+def _sha256(password: str) -> str:
+    return hashlib.sha256(password.encode()).hexdigest()

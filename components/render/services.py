@@ -1,0 +1,91 @@
+"""The three containers."""
+
+import hashlib
+
+from components.render import pgbouncer, postgres, redis
+from components.render.service import Mount, Service
+from components.settings import Settings
+
+# A label whose change replaces the container: the part of the configuration that is read only at the start.
+START_HASH_LABEL = "central-data-platform.start-hash"
+
+
+def postgres_service(settings: Settings) -> Service:
+    """Started as root, as the image's entry point wants it: it steps down to uid 999 by itself."""
+    srv = settings.srv_root
+    return Service(
+        name="postgres-db",
+        command=["postgres", "-c", f"config_file={postgres.CONFIG_DIR}/postgresql.conf"],
+        # Over TCP: the socket answers already during an initialisation.
+        health_test=["CMD", "pg_isready", "-q", "-h", "127.0.0.1", "-U", postgres.ADMIN, "-d", "postgres"],
+        health_start_period="5m0s",
+        mounts=[
+            Mount(source=f"{srv}/data/postgres", target="/var/lib/postgresql/data"),
+            Mount(source=f"{srv}/config/postgres", target=postgres.CONFIG_DIR, read_only=True),
+            Mount(source=f"{srv}/run/postgresql", target="/var/run/postgresql"),
+        ],
+        publish=(str(settings.network.publish_address), settings.postgres.port, 5432),
+        memory=settings.postgres.memory,
+        shm_size=settings.postgres.shm_size,
+        # SIGINT: a fast shutdown. 120 s are for its last checkpoint.
+        stop_signal="SIGINT",
+        stop_grace_seconds=120,
+        capabilities=["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"],
+        labels=_start_hash(postgres.restart_part(settings.postgres)),
+    )
+
+
+def redis_service(settings: Settings) -> Service:
+    """Runs as its own user (uid 999 of the image) from the start."""
+    srv = settings.srv_root
+    return Service(
+        name="redis-cache",
+        command=["redis-server", f"{redis.CONFIG_DIR}/redis.conf"],
+        # User `health` may do nothing but PING, so its password is no secret.
+        health_test=[
+            "CMD-SHELL",
+            "redis-cli --no-auth-warning --user health --pass health ping | grep -qx PONG",
+        ],
+        health_start_period="5m0s",
+        mounts=[
+            Mount(source=f"{srv}/data/redis", target="/data"),
+            Mount(source=f"{srv}/config/redis", target=redis.CONFIG_DIR, read_only=True),
+        ],
+        publish=(str(settings.network.publish_address), settings.redis.port, 6379),
+        memory=settings.redis.memory,
+        stop_signal="SIGTERM",
+        stop_grace_seconds=60,
+        user="999:999",
+        labels=_start_hash(redis.redis_conf(settings.redis)),
+    )
+
+
+def pgbouncer_service(settings: Settings) -> Service:
+    """Started past the image's entry point, which would rewrite our files."""
+    srv = settings.srv_root
+    return Service(
+        name="pgbouncer",
+        entrypoint=["/usr/bin/pgbouncer"],
+        command=[f"{pgbouncer.CONFIG_DIR}/pgbouncer.ini"],
+        # The manual's check; the image has no nc, and there bash opens the port.
+        health_test=[
+            "CMD-SHELL",
+            "if command -v nc >/dev/null; then nc -z localhost 6432; else bash -c 'exec 3<>/dev/tcp/127.0.0.1/6432'; fi",
+        ],
+        health_start_period="1m0s",
+        mounts=[
+            Mount(source=f"{srv}/config/pgbouncer", target=pgbouncer.CONFIG_DIR, read_only=True),
+            Mount(source=f"{srv}/run/pgbouncer", target="/var/run/pgbouncer"),
+        ],
+        publish=(str(settings.network.publish_address), settings.pgbouncer.port, 6432),
+        memory=settings.pgbouncer.memory,
+        # SIGINT: no new queries, those that run may end.
+        stop_signal="SIGINT",
+        stop_grace_seconds=30,
+        user="1001:1001",
+        after=["postgres-db"],
+    )
+
+
+def _start_hash(text: str) -> tuple[tuple[str, str], ...]:
+    return ((START_HASH_LABEL, hashlib.sha256(text.encode()).hexdigest()[:16]),)

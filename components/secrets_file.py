@@ -1,0 +1,42 @@
+"""/srv/config/platform.env, the single source of secrets on the host."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from components.config import Secrets
+from components.files import HostFile, write_file
+from components.hosts.base import Host
+from components.render.env_file import env_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretsFileArgs:
+    """What goes into the file, and where it is; `after` has made its folder."""
+
+    secrets: Secrets
+    srv_root: str
+    host: Host
+    after: Sequence[pulumi.Resource]
+
+
+class SecretsFile(pulumi.ComponentResource):
+    """platform.env: root's, mode 0600."""
+
+    def __init__(self, name: str, args: SecretsFileArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("central-data-platform:components:SecretsFile", name, {}, opts)
+        secrets = args.secrets
+        content = pulumi.Output.all(
+            POSTGRES_PASSWORD=secrets.postgres_password,
+            PGBOUNCER_AUTH_PASSWORD=secrets.pgbouncer_auth_password,
+            REDIS_ADMIN_PASSWORD=secrets.redis_admin_password,
+        ).apply(env_file)
+        write_file(
+            f"{name}-file",
+            args.host,
+            args.srv_root,
+            HostFile(path="config/platform.env", content=content, mode="0600", secret=True),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=args.after),
+        )
+        self.register_outputs({})

@@ -1,0 +1,301 @@
+"""All that an operator may say. Plain data: no Pulumi, no I/O, no defaults hidden elsewhere.
+
+In the stack's file the keys are camelCase (`publishAddress`), here snake_case. Sizes are MiB, times seconds unless
+the name says otherwise.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+PROJECT = "central-data-platform"
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+# The stack's file has text where these stand.
+Address = Annotated[IPv4Address, Field(strict=False)]
+Subnet = Annotated[IPv4Network, Field(strict=False)]
+Architecture = Literal["amd64", "arm64"]
+
+
+class SettingsError(ValueError):
+    """What is wrong in the stack's configuration: one sentence a fault, each naming its key."""
+
+
+class Model(BaseModel):
+    """A misspelt key is an error, a wrong type is not converted silently, and nothing changes after start-up."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+    )
+
+
+class LocalHostSettings(Model):
+    """This machine's Docker."""
+
+    kind: Literal["local"]
+    socket: str = Field(default="unix:///var/run/docker.sock", pattern=r"^unix:///\S+$")
+    # The platform's files belong to root; a workstation's user reaches them by `sudo -n`.
+    sudo: bool = False
+
+
+class OciHostSettings(Model):
+    """An Oracle Linux 10 aarch64 instance in OCI."""
+
+    kind: Literal["oci"]
+    compartment: str = Field(pattern=r"^ocid1\.(compartment|tenancy)\.")
+    shape: str = Field(default="VM.Standard.A1.Flex", pattern=r"^VM\.Standard\.A[124]\.Flex$")
+
+
+HostSettings = Annotated[LocalHostSettings | OciHostSettings, Field(discriminator="kind")]
+
+
+class NetworkSettings(Model):
+    """The bridge network; addresses above `dynamicRange` are for applications that need one of their own."""
+
+    subnet: Subnet = IPv4Network("172.28.0.0/24")
+    gateway: Address | None = None
+    dynamic_range: Subnet | None = None
+    publish_address: Address = IPv4Address("127.0.0.1")
+
+    @property
+    def gateway_address(self) -> IPv4Address:
+        """The gateway as said, or the subnet's first address."""
+        return self.gateway or self.subnet[1]
+
+    @property
+    def container_range(self) -> IPv4Network:
+        """The range that Docker gives out, or the subnet's lower half."""
+        return self.dynamic_range or next(self.subnet.subnets())
+
+    @model_validator(mode="after")
+    def addresses_fit(self) -> Self:
+        if self.subnet.prefixlen > 28:
+            raise ValueError(f"subnet {self.subnet} is too small; write a prefix of /28 or shorter")
+        if self.gateway_address not in self.subnet or self.gateway_address in (
+            self.subnet[0],
+            self.subnet[-1],
+        ):
+            raise ValueError(
+                f"gateway {self.gateway_address} is no host's address in subnet {self.subnet}; write one, such as {self.subnet[1]}"
+            )
+        if not self.container_range.subnet_of(self.subnet):
+            raise ValueError(
+                f"dynamicRange {self.container_range} is not part of subnet {self.subnet}; write a part of it"
+            )
+        if self.publish_address.is_unspecified or self.publish_address.is_global:
+            raise ValueError(
+                f"publishAddress {self.publish_address} would open the databases to every network; "
+                "write one private address, such as 127.0.0.1"
+            )
+        return self
+
+
+class LocaleSettings(Model):
+    """Collation of a new cluster. `builtin` does not depend on the image's C library."""
+
+    provider: Literal["builtin", "icu"] = "builtin"
+    name: str = Field(default="C.UTF-8", pattern=r"^[A-Za-z0-9_.@-]+$")
+
+
+class PostgresSettings(Model):
+    """PostgreSQL 17, container `postgres-db`."""
+
+    port: Port = 5432
+    memory: int = Field(default=1024, ge=256)
+    shm_size: int = Field(default=256, ge=64)
+    max_connections: int = Field(default=100, ge=20, le=10_000)
+    locale: LocaleSettings = LocaleSettings()
+    timezone: str = Field(default="UTC", pattern=r"^[A-Za-z0-9_+/-]+$")
+    statement_timeout_seconds: int = Field(default=300, ge=0)
+    idle_in_transaction_timeout_seconds: int = Field(default=60, ge=0)
+    slow_query_milliseconds: int = Field(default=1000, ge=0)
+    # How much WAL a replication slot may hold back before it is given up rather than fill the disk.
+    slot_wal_limit: int = Field(default=4096, ge=64)
+
+    @model_validator(mode="after")
+    def shm_fits(self) -> Self:
+        if self.shm_size > self.memory:
+            raise ValueError(
+                f"shmSize {self.shm_size} MiB is above memory {self.memory} MiB, of which it is a part; write less"
+            )
+        return self
+
+
+class RedisSettings(Model):
+    """Redis 7.2, container `redis-cache`."""
+
+    port: Port = 6379
+    memory: int = Field(default=512, ge=64)
+    maxmemory: int = Field(default=256, ge=16)
+    maxmemory_policy: Literal[
+        "noeviction",
+        "allkeys-lru",
+        "allkeys-lfu",
+        "allkeys-random",
+        "volatile-lru",
+        "volatile-lfu",
+        "volatile-random",
+        "volatile-ttl",
+    ] = "noeviction"
+
+    @model_validator(mode="after")
+    def data_fits(self) -> Self:
+        if self.maxmemory * 3 > self.memory * 2:
+            raise ValueError(
+                f"maxmemory {self.maxmemory} MiB is more than two thirds of memory {self.memory} MiB: a background save needs the rest; "
+                f"write maxmemory {self.memory * 2 // 3} or less"
+            )
+        return self
+
+
+class PgbouncerSettings(Model):
+    """PgBouncer, container `pgbouncer`. A pool is one pair of user and database."""
+
+    port: Port = 6432
+    memory: int = Field(default=128, ge=32)
+    pool_size: int = Field(default=20, ge=1)
+    max_clients: int = Field(default=500, ge=1)
+
+
+# Left for platform_admin, backups and PgBouncer's own look-ups beside one full pool.
+RESERVED_CONNECTIONS = 10
+
+
+def absolute_path(path: str) -> str:
+    """A folder that Docker, compose and sh read alike."""
+    if not PurePosixPath(path).is_absolute() or path == "/" or ".." in PurePosixPath(path).parts:
+        raise ValueError("write an absolute path below /, such as /srv")
+    if re.search(r"[:$\x00-\x1f]", path):
+        raise ValueError("write a path without a colon, a dollar sign or control characters")
+    return str(PurePosixPath(path))
+
+
+class Settings(Model):
+    """One stack's plain configuration."""
+
+    host: HostSettings
+    srv_root: Annotated[str, AfterValidator(absolute_path)] = "/srv"
+    image_catalogue: str = "images.json"
+    network: NetworkSettings = NetworkSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    redis: RedisSettings = RedisSettings()
+    pgbouncer: PgbouncerSettings = PgbouncerSettings()
+
+    @model_validator(mode="after")
+    def parts_fit(self) -> Self:
+        ports = (self.postgres.port, self.redis.port, self.pgbouncer.port)
+        if len(set(ports)) < len(ports):
+            raise ValueError(
+                "postgres.port {}, redis.port {} and pgbouncer.port {} must differ; give each its own".format(
+                    *ports
+                )
+            )
+        most = self.postgres.max_connections - RESERVED_CONNECTIONS
+        if self.pgbouncer.pool_size > most:
+            raise ValueError(
+                f"pgbouncer.poolSize {self.pgbouncer.pool_size} is above postgres.maxConnections {self.postgres.max_connections} "
+                f"less {RESERVED_CONNECTIONS} kept in reserve; write {most} or less"
+            )
+        return self
+
+
+class Image(Model):
+    """One image of the catalogue: a digest per architecture, and the tag only for people."""
+
+    repository: str = Field(pattern=r"^[a-z0-9.:/_-]+$")
+    tag: str
+    index: Digest | None = None
+    manifests: dict[Architecture, Digest] = Field(min_length=1)
+
+    def reference(self, architecture: str) -> str:
+        """`repository@sha256:…` for a host's architecture (Go's name for it, as Docker answers).
+
+        Raises SettingsError where the image has no manifest for it.
+        """
+        for known, digest in self.manifests.items():
+            if known == architecture:
+                return f"{self.repository}@{digest}"
+        raise SettingsError(
+            f"image {self.repository}:{self.tag} has no manifest for {architecture}, only for {', '.join(self.manifests)}; "
+            "choose an image that is built for the host"
+        )
+
+
+class ImageCatalogue(Model):
+    """images.json."""
+
+    postgres: Image
+    redis: Image
+    pgbouncer: Image
+
+
+M = TypeVar("M", bound=Model)
+
+
+def parse(model: type[M], raw: Mapping[str, Any], *, where: str, others: Sequence[str] = ()) -> M:
+    """`raw` as a model. Raises SettingsError with one sentence for each fault.
+
+    `where` goes before the key's name; `others` are names that may stand beside the model's own.
+    """
+    try:
+        return model.model_validate(raw, by_alias=True, by_name=False)
+    except ValidationError as error:
+        sentences = [
+            _sentence(model, cast("dict[str, Any]", fault), where, others) for fault in error.errors()
+        ]
+        raise SettingsError("\n".join(sentences)) from None
+
+
+def _sentence(model: type[Model], fault: dict[str, Any], where: str, others: Sequence[str]) -> str:
+    location = [str(part) for part in fault["loc"]]
+    # A union's tag ("local") stands in the location although no key has that name.
+    named = [part for part in location if part not in ("local", "oci", "[key]")]
+    key = where + ".".join(named) if named else where.rstrip(": ")
+    match fault["type"]:
+        case "extra_forbidden":
+            known = sorted([*_keys_beside(model, location), *(others if len(location) == 1 else ())])
+            close = difflib.get_close_matches(location[-1], known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"the keys here are {', '.join(known)}"
+            return f"{key} is not a setting; {hint}"
+        case "missing":
+            return f"{key} is missing and has no default; write it"
+        case "value_error":
+            return f"{key}: {fault['ctx']['error']}"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"{key} is {fault['input']!r}; write an object, such as {{name: value}}"
+        case "union_tag_not_found" | "union_tag_invalid":
+            return f"{key}.kind is {fault['ctx'].get('tag', 'missing')}; write local or oci"
+        case _:
+            message = re.sub(r"^(Input|String|Value|Dictionary) ", "it ", str(fault["msg"]))
+            return f"{key} is {fault['input']!r}; {message}"
+
+
+def _keys_beside(model: type[Model], location: list[str]) -> list[str]:
+    """The names that may stand where a misspelt one was found."""
+    candidates = [model]
+    for part in location[:-1]:
+        tagged = [
+            m
+            for m in candidates
+            if "kind" in m.model_fields and part in get_args(m.model_fields["kind"].annotation)
+        ]
+        if tagged:
+            candidates = tagged
+            continue
+        fields = (f for m in candidates for n, f in m.model_fields.items() if to_camel(n) == part)
+        annotation = next(fields).annotation
+        candidates = [
+            m for m in get_args(annotation) or (annotation,) if isinstance(m, type) and issubclass(m, Model)
+        ]
+    return [to_camel(name) for name in candidates[0].model_fields]

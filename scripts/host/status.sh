@@ -1,0 +1,88 @@
+#!/bin/sh
+# status.sh [--json]: is the platform well? Exits with 1 when something needs a person.
+#
+# JSON: {schema: 1, generated, checks: [{name, state: ok|warn|fail|unknown, detail, since}]}
+set -eu
+cd "$(dirname "$0")/.."
+srv=$PWD
+now=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+tab=$(printf '\t')
+
+# One line a check: name, state, detail, since.
+check() {
+  printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "${4:-}"
+}
+
+container() {
+  if ! facts=$(docker container inspect --format \
+    '{{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{.RestartCount}} {{.State.StartedAt}} {{.Config.Image}}' "$1" 2>/dev/null); then
+    check "$1" fail "no such container; run make up, or docker compose up -d in $srv/apps/postgres-stack"
+    return
+  fi
+  # shellcheck disable=SC2086 # split into words on purpose
+  set -- "$1" $facts
+  detail="$2, $3, restarted $4 times, image $6"
+  case "$2 $3" in
+    "running healthy") check "$1" ok "$detail" "$5" ;;
+    "running starting") check "$1" warn "$detail" "$5" ;;
+    *) check "$1" fail "$detail" "$5" ;;
+  esac
+}
+
+checks() {
+  if ! docker version >/dev/null 2>&1; then
+    check docker fail "the Docker engine does not answer; start it (systemctl start docker)"
+    for name in postgres-db redis-cache pgbouncer; do check "$name" unknown "Docker does not answer"; done
+  else
+    check docker ok "version $(docker version --format '{{.Server.Version}}')"
+    for name in postgres-db redis-cache pgbouncer; do container "$name"; done
+  fi
+  if [ "$(stat -c %a:%u "$srv/config/platform.env" 2>/dev/null)" = 600:0 ]; then
+    check secrets ok "$srv/config/platform.env is root's, mode 600"
+  else
+    check secrets fail "$srv/config/platform.env is missing, or not root's with mode 600; run pulumi up --refresh"
+  fi
+  used=$(df -P "$srv" | awk 'NR == 2 { sub("%", "", $5); print $5 }')
+  free=$(df -Ph "$srv" | awk 'NR == 2 { print $4 }')
+  if [ "$used" -ge 95 ]; then
+    state=fail
+  elif [ "$used" -ge 85 ]; then
+    state=warn
+  else
+    state=ok
+  fi
+  check disk "$state" "$used% of $srv used, $free free"
+}
+
+json_text() {
+  printf '%s' "$1" | sed 's/\\/\\\\/g; s/"/\\"/g'
+}
+
+as_json() {
+  printf '{"schema": 1, "generated": "%s", "checks": [' "$now"
+  separator=
+  while IFS=$tab read -r name state detail since; do
+    if [ -n "$since" ]; then since="\"$(json_text "$since")\""; else since=null; fi
+    printf '%s\n  {"name": "%s", "state": "%s", "detail": "%s", "since": %s}' \
+      "$separator" "$name" "$state" "$(json_text "$detail")" "$since"
+    separator=,
+  done
+  printf '\n]}\n'
+}
+
+as_table() {
+  while IFS=$tab read -r name state detail since; do
+    printf '%-12s %-8s %s%s\n' "$name" "$state" "$detail" "${since:+, since $since}"
+  done
+}
+
+found=$(checks)
+case ${1:-} in
+  --json) printf '%s\n' "$found" | as_json ;;
+  '') printf '%s\n' "$found" | as_table ;;
+  *)
+    echo "usage: $0 [--json]" >&2
+    exit 2
+    ;;
+esac
+! printf '%s\n' "$found" | grep -q "${tab}fail${tab}\|${tab}unknown${tab}"
