@@ -1,0 +1,1 @@
+"""Stand-ins for published Pulumi resource plugins (see ../README.md)."""

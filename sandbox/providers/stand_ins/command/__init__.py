@@ -1,0 +1,1 @@
+"""The stand-in for pulumi-command: commands on this machine."""
