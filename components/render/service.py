@@ -90,7 +90,7 @@ def compose_service(service: Service, image: str) -> dict[str, Any]:
             "start_period": service.health_start_period,
             "retries": HEALTH_RETRIES,
         },
-        "logging": {"driver": "json-file", "options": LOG_OPTIONS},
+        "logging": {"driver": "json-file", "options": dict(LOG_OPTIONS)},
         "labels": dict(service.labels),
         "depends_on": {name: {"condition": "service_healthy"} for name in service.after},
         "entrypoint": list(service.entrypoint),

@@ -1,0 +1,155 @@
+"""Fixtures of the unit tests: the program and its parts, run against a recording engine."""
+
+import difflib
+import os
+import runpy
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+import yaml
+from hypothesis import settings as hypothesis_settings
+
+from components import config
+from components.hosts import open_host
+from components.network import Network, NetworkArgs
+from components.pgbouncer import Pgbouncer, PgbouncerArgs
+from components.postgres import Postgres, PostgresArgs
+from components.redis import Redis, RedisArgs
+from components.secrets_file import SecretsFile, SecretsFileArgs
+from components.settings import PROJECT
+from tests.unit.recording_engine import Engine, Recording, configure, open_engine
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden"
+
+# The same examples in each run, and no folder of them in the checkout.
+hypothesis_settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+hypothesis_settings.load_profile("repeatable")
+
+# Each starts with a word that is found nowhere else, and goes on with what quoting has to deal with.
+CANARIES = {
+    "postgresPassword": "canary-postgres-4e1b \\ \"$HOME # it's =",
+    "pgbouncerAuthPassword": 'canary-pgbouncer-9c07 "\\" $$ #',
+    "redisAdminPassword": "canary-redis-2ad5 ' ${x} \\",
+    "saltKey": "canary-salt-77f3",
+}
+
+
+def stack_configuration(stack: str) -> dict[str, Any]:
+    """The plain part of Pulumi.<stack>.yaml, without the namespace."""
+    raw = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"))["config"]
+    return {key.removeprefix(f"{PROJECT}:"): value for key, value in raw.items()}
+
+
+def run_program(
+    stack: str = "local", *, architecture: str = "amd64", plain: Mapping[str, Any] | None = None
+) -> Recording:
+    """Run __main__.py as stack `stack`, with `plain` over its configuration."""
+    with open_engine(stack=stack, architecture=architecture) as engine:
+        configure({**stack_configuration(stack), **(plain or {})}, CANARIES)
+        return engine.run(lambda: runpy.run_path(str(ROOT / "__main__.py")))
+
+
+def _component(name: str) -> Callable[[], object]:
+    """A program that makes one component alone, under the name that it has in the stack."""
+
+    def program() -> object:
+        settings, catalogue, secrets = config.load()
+        host = open_host("host", settings.host)
+        network = pulumi.Output.from_input("central-data-platform")
+        common: dict[str, Any] = {
+            "settings": settings,
+            "secrets": secrets,
+            "host": host,
+            "network": network,
+            "after": [],
+        }
+        match name:
+            case "network":
+                return Network("platform-network", NetworkArgs(settings=settings.network, host=host))
+            case "secrets":
+                args = SecretsFileArgs(secrets=secrets, srv_root=settings.srv_root, host=host, after=[])
+                return SecretsFile("platform-secrets", args)
+            case "postgres":
+                return Postgres("platform-postgres", PostgresArgs(image=catalogue.postgres, **common))
+            case "redis":
+                return Redis("platform-redis", RedisArgs(image=catalogue.redis, **common))
+            case _:
+                database = pulumi.ComponentResource("central-data-platform:test:Database", "database")
+                args = PgbouncerArgs(image=catalogue.pgbouncer, database=database, **common)
+                return Pgbouncer("platform-pgbouncer", args)
+
+    return program
+
+
+def run_component(name: str) -> Recording:
+    """Run one component alone, with the local stack's configuration."""
+    with open_engine() as engine:
+        configure(stack_configuration("local"), CANARIES)
+        return engine.run(_component(name))
+
+
+def _done(recording: Recording) -> Recording:
+    if recording.error:
+        raise recording.error
+    return recording
+
+
+@pytest.fixture(scope="session")
+def local() -> Recording:
+    """The whole local stack on an amd64 engine."""
+    return _done(run_program())
+
+
+@pytest.fixture(scope="session")
+def local_arm64() -> Recording:
+    """The whole local stack on an arm64 engine."""
+    return _done(run_program(architecture="arm64"))
+
+
+@pytest.fixture(
+    scope="session",
+    params=["local", "local_arm64", "network", "secrets", "postgres", "redis", "pgbouncer"],
+)
+def recording(request: pytest.FixtureRequest) -> Recording:
+    """The whole stack on either architecture, and each component alone: for what must hold everywhere."""
+    if request.param.startswith("local"):
+        return request.getfixturevalue(request.param)
+    return _done(run_component(request.param))
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    """An engine for one test."""
+    with open_engine() as opened:
+        yield opened
+
+
+@pytest.fixture
+def golden() -> Callable[[str, str], None]:
+    """Compare a text with tests/golden/<name>."""
+
+    def check(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if os.environ.get("UPDATE_GOLDEN") == "1":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            return
+        kept = path.read_text(encoding="utf-8") if path.exists() else ""
+        if text != kept:
+            difference = "\n".join(
+                difflib.unified_diff(
+                    kept.splitlines(), text.splitlines(), f"tests/golden/{name}", "rendered now", lineterm=""
+                )
+            )
+            pytest.fail(
+                f"{difference}\n\ntests/golden/{name} is not what is rendered. If the change is meant, accept it with\n"
+                "  UPDATE_GOLDEN=1 .venv/bin/pytest tests/unit\n"
+                "and read `git diff tests/golden` before the commit.",
+                pytrace=False,
+            )
+
+    return check

@@ -1,0 +1,833 @@
+"""scripts/host as processes: in folders with awkward names, twice, cut off half-way, and with a docker that only notes what it is asked."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from components.files import END
+from components.hosts.base import SCRIPTS, command_line
+
+
+@dataclass
+class Host:
+    """A folder with stand-ins first on PATH. Each appends its words to a log and then runs what a test has written for it."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def commands(self) -> Path:
+        return self.folder / "bin"
+
+    @property
+    def srv(self) -> Path:
+        return self.folder / 'it\'s the "srv" folder'
+
+    def stand_in(self, name: str, script: str = "") -> None:
+        path = self.commands / name
+        path.parent.mkdir(exist_ok=True)
+        log = shlex.quote(str(self.folder / f"{name}.log"))
+        note = f"{{ printf '%s\\0' \"$@\"; printf '\\1'; }} >>{log}"
+        path.write_text(f"#!/bin/sh\n{note}\n{script}\n", encoding="utf-8")
+        path.chmod(0o755)
+
+    def calls(self, name: str) -> list[list[str]]:
+        """What a stand-in was asked, and forgets it."""
+        log = self.folder / f"{name}.log"
+        noted = log.read_text(encoding="utf-8") if log.exists() else ""
+        log.unlink(missing_ok=True)
+        return [call.split("\0")[:-1] for call in noted.split("\1")[:-1]]
+
+    def start(self, script: str | Path, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            # A test run in the background ignores SIGINT, and so would all that it starts.
+            ["env", "--default-signal", "sh", str(SCRIPTS / script), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={
+                **os.environ,
+                "LC_ALL": "C",
+                **self.environment,
+                "PATH": f"{self.commands}{os.pathsep}{os.environ['PATH']}",
+            },
+            start_new_session=True,
+        )
+
+    def run(self, script: str | Path, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        process = self.start(script, *arguments)
+        out, err = process.communicate(stdin, timeout=20)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def must(self, script: str | Path, *arguments: str, stdin: str = "") -> str:
+        """Standard output of a script that must do well and say nothing on standard error."""
+        ran = self.run(script, *arguments, stdin=stdin)
+        assert not ran.returncode, ran.stderr
+        assert ran.stderr == ""
+        return ran.stdout
+
+    def refused(self, script: str | Path, *arguments: str, stdin: str = "") -> str:
+        """The one sentence with which a script refuses."""
+        ran = self.run(script, *arguments, stdin=stdin)
+        assert ran.returncode == 1
+        (sentence,) = ran.stderr.splitlines()
+        return sentence
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    """A host on which nobody needs to be root: chown only notes what it is asked."""
+    made = Host(tmp_path)
+    made.stand_in("chown")
+    return made
+
+
+def wait_for(path: Path) -> None:
+    for _ in range(500):
+        if path.exists():
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{path} did not come")
+
+
+def mode(path: Path) -> str:
+    return f"{stat.S_IMODE(path.stat().st_mode):04o}"
+
+
+def listing(folder: Path) -> dict[str, tuple[str, float]]:
+    """Everything below a folder, with mode and time of change."""
+    return {str(p.relative_to(folder)): (mode(p), p.stat().st_mtime) for p in sorted(folder.rglob("*"))}
+
+
+# --- make-tree.sh ---
+
+TREE = {
+    "config": ("0755", "0:0"),
+    "config/postgres": ("0755", "0:0"),
+    "config/redis": ("0755", "0:0"),
+    "config/pgbouncer": ("0755", "0:0"),
+    "apps": ("0755", "0:0"),
+    "apps/postgres-stack": ("0755", "0:0"),
+    "data": ("0711", "0:0"),
+    "data/postgres": ("0700", "999:999"),
+    "data/redis": ("0700", "999:999"),
+    "backups": ("0700", "0:0"),
+    "run": ("0755", "0:0"),
+    "run/postgresql": ("0775", "999:999"),
+    "run/pgbouncer": ("0755", "1001:1001"),
+}
+
+
+def assert_tree(host: Host) -> None:
+    folders = {str(p.relative_to(host.srv)): mode(p) for p in host.srv.rglob("*") if p.is_dir()}
+    assert folders == {path: wanted for path, (wanted, _) in TREE.items()}
+
+
+def owners(host: Host) -> dict[str, str]:
+    """The owner that each folder was given."""
+    return {
+        str(Path(path).relative_to(host.srv)).removesuffix(".new"): owner
+        for owner, path in host.calls("chown")
+    }
+
+
+def test_the_tree_is_made_whatever_the_umask(host: Host) -> None:
+    before = os.umask(0o077)
+    try:
+        host.must("make-tree.sh", str(host.srv), "local")
+    finally:
+        os.umask(before)
+    assert_tree(host)
+    assert owners(host) == {path: owner for path, (_, owner) in TREE.items()}
+    assert (host.srv / ".central-data-platform").read_text(encoding="utf-8") == "local\n"
+
+
+def test_a_second_run_touches_nothing(host: Host) -> None:
+    host.must("make-tree.sh", str(host.srv), "local")
+    (host.srv / "data/postgres").chmod(0o750)
+    (host.srv / "data/postgres/PG_VERSION").touch()
+    host.calls("chown")
+    before = listing(host.srv)
+    host.must("make-tree.sh", str(host.srv), "local")
+    assert listing(host.srv) == before
+    assert host.calls("chown") == []
+
+
+def test_an_empty_folder_is_taken(host: Host) -> None:
+    (host.srv / "lost+found").mkdir(parents=True)
+    host.must("make-tree.sh", str(host.srv), "local")
+    assert (host.srv / "data/postgres").is_dir()
+
+
+def test_a_folder_with_other_things_is_left_alone_and_named(host: Host) -> None:
+    host.srv.mkdir()
+    (host.srv / "somebody's file").write_text("precious", encoding="utf-8")
+    before = listing(host.srv)
+    sentence = host.refused("make-tree.sh", str(host.srv), "local")
+    assert sentence == (
+        f"{host.srv} holds files that are not the platform's ({host.srv}/somebody's file ); "
+        "move them, or set central-data-platform:srvRoot to an empty folder"
+    )
+    assert listing(host.srv) == before
+
+
+def test_a_file_in_the_way_is_left_alone_and_named(host: Host) -> None:
+    host.srv.write_text("precious", encoding="utf-8")
+    sentence = host.refused("make-tree.sh", str(host.srv), "local")
+    assert sentence == (
+        f"{host.srv} is not a folder; move it away, or set central-data-platform:srvRoot to another folder"
+    )
+    assert host.srv.read_text(encoding="utf-8") == "precious"
+
+
+def test_the_folder_of_another_stack_is_left_alone_and_named(host: Host) -> None:
+    host.must("make-tree.sh", str(host.srv), "prod")
+    before = listing(host.srv)
+    sentence = host.refused("make-tree.sh", str(host.srv), "local")
+    assert sentence == (
+        f"{host.srv} belongs to stack 'prod', not to 'local'; "
+        "set central-data-platform:srvRoot to a folder of this stack's own"
+    )
+    assert listing(host.srv) == before
+
+
+@pytest.mark.parametrize("cut_off_at", range(1, len(TREE) + 1, 4))
+def test_a_run_that_was_cut_off_is_finished_by_the_next(host: Host, cut_off_at: int) -> None:
+    count = shlex.quote(str(host.folder / "count"))
+    host.stand_in("chown", f'echo >>{count}; [ "$(wc -l <{count})" -ne {cut_off_at} ] || kill -KILL $PPID')
+    assert host.run("make-tree.sh", str(host.srv), "local").returncode == -signal.SIGKILL
+    host.must("make-tree.sh", str(host.srv), "local")
+    assert_tree(host)
+    assert owners(host) == {path: owner for path, (_, owner) in TREE.items()}
+
+
+def test_a_run_that_was_cut_off_before_the_marker_is_finished_by_the_next(host: Host) -> None:
+    host.srv.mkdir()
+    (host.srv / ".central-data-platform.new").touch()
+    host.must("make-tree.sh", str(host.srv), "local")
+    assert_tree(host)
+
+
+# --- write-file.sh ---
+
+
+def write(host: Host, path: Path, text: str, file_mode: str = "0640", owner: str = "12:34") -> None:
+    host.must("write-file.sh", str(path), file_mode, owner, END, stdin=f"{text}\n{END}\n")
+
+
+AWKWARD = [
+    "plain\n",
+    "no line end",
+    "",
+    "\n",
+    "\n\n",
+    "back\\slash \\n $HOME `id` 'single' \"double\" % %s\n",
+    "tab\tand\rreturn\n",
+    "ümlaut €\n",
+    f"{END}\n",
+    f"a {END}\n{END} b",
+    "x" * 200_000,
+]
+
+
+@pytest.mark.parametrize("text", AWKWARD, ids=range(len(AWKWARD)))
+def test_a_file_is_written_exactly(host: Host, text: str) -> None:
+    path = host.folder / "a 'quoted' \"file\""
+    write(host, path, text)
+    assert path.read_bytes() == text.encode()
+    assert mode(path) == "0640"
+    ((owner, _),) = host.calls("chown")
+    assert owner == "12:34"
+
+
+def test_a_file_is_replaced_by_a_new_one(host: Host) -> None:
+    path = host.folder / "file"
+    write(host, path, "old\n")
+    with path.open(encoding="utf-8") as reader:
+        write(host, path, "new\n", file_mode="0600")
+        # Who reads it meanwhile has the old one to its end.
+        assert reader.read() == "old\n"
+    assert path.read_text(encoding="utf-8") == "new\n"
+    assert mode(path) == "0600"
+
+
+def test_nothing_is_left_beside_a_file(host: Host) -> None:
+    folder = host.folder / "config"
+    folder.mkdir()
+    for _ in range(2):
+        write(host, folder / "file", "text\n")
+    assert [p.name for p in folder.iterdir()] == ["file"]
+
+
+def test_a_missing_folder_is_named(host: Host) -> None:
+    path = host.folder / "missing" / "file"
+    sentence = host.refused("write-file.sh", str(path), "0644", "0:0", END, stdin=f"x\n{END}\n")
+    assert sentence == (
+        f"cannot write {path}: folder {path.parent} is missing; "
+        "run 'pulumi up --refresh' after the platform's folders are back"
+    )
+
+
+@pytest.mark.parametrize("sent", ["", "half of", "half of it\n", f"x\n{END[:-1]}", f"x\n{END} and more\n"])
+def test_a_sender_that_was_killed_leaves_the_old_file(host: Host, sent: str) -> None:
+    folder = host.folder / "config"
+    folder.mkdir()
+    write(host, folder / "file", "old\n")
+    sentence = host.refused("write-file.sh", str(folder / "file"), "0644", "0:0", END, stdin=sent)
+    assert sentence == (
+        f"cannot write {folder}/file: its text was cut off on the way; the old file stays, run up again"
+    )
+    assert listing(folder).keys() == {"file"}
+    assert (folder / "file").read_text(encoding="utf-8") == "old\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_script_that_is_ended_half_way_leaves_the_old_file(host: Host, number: signal.Signals) -> None:
+    folder = host.folder / "config"
+    folder.mkdir()
+    write(host, folder / "file", "old\n")
+    process = host.start("write-file.sh", str(folder / "file"), "0644", "0:0", END)
+    assert process.stdin is not None
+    process.stdin.write("half of it\n")
+    process.stdin.flush()
+    for _ in range(500):
+        if any(p.name.startswith(".new") and p.stat().st_size for p in folder.iterdir()):
+            break
+        time.sleep(0.01)
+    os.killpg(process.pid, number)
+    process.communicate(timeout=20)
+    assert process.returncode != 0
+    assert listing(folder).keys() == {"file"}
+    assert (folder / "file").read_text(encoding="utf-8") == "old\n"
+
+
+def test_a_file_is_never_readable_by_others_before_it_is_whole(host: Host) -> None:
+    host.stand_in("chown", f'stat -c %a "$2" >>{shlex.quote(str(host.folder / "modes"))}')
+    write(host, host.folder / "file", "secret", file_mode="0644")
+    assert (host.folder / "modes").read_text(encoding="utf-8") == "600\n"
+
+
+def test_a_full_disk_leaves_the_old_file(host: Host) -> None:
+    folder = host.folder / "config"
+    folder.mkdir()
+    write(host, folder / "file", "old\n")
+    host.stand_in("cat", 'echo "cat: write error: No space left on device" >&2; exit 1')
+    ran = host.run("write-file.sh", str(folder / "file"), "0644", "0:0", END, stdin=f"new\n{END}\n")
+    assert ran.returncode == 1
+    assert "No space left on device" in ran.stderr
+    assert listing(folder).keys() == {"file"}
+    assert (folder / "file").read_text(encoding="utf-8") == "old\n"
+
+
+def test_the_command_line_of_a_host_runs_the_scripts_own_text(host: Host) -> None:
+    path = host.folder / "a 'quoted' \"file\" $HOME"
+    line = command_line(
+        "write-file.sh",
+        [str(path), "0600", "0:0", END],
+        before=["env", f"PATH={host.commands}:{os.environ['PATH']}"],
+    )
+    subprocess.run(["sh", "-c", line], input=f"text\n{END}\n", text=True, check=True)
+    assert path.read_text(encoding="utf-8") == "text"
+
+
+# --- init-postgres.sh ---
+
+# Does what the image's initdb does, as far as the script can see.
+INITDB = """
+case " $* " in
+  *" initdb "*)
+    for word; do case $word in *:/var/lib/postgresql/data) echo 17 >"${word%:*}/PG_VERSION" ;; esac; done ;;
+esac
+"""
+
+
+@pytest.fixture
+def tree(host: Host) -> Host:
+    """A host with the data's folders, whose docker can run initdb."""
+    for name in ("postgres", "redis"):
+        (host.srv / "data" / name).mkdir(parents=True, mode=0o700)
+    host.stand_in("docker", INITDB)
+    return host
+
+
+def init(host: Host, provider: str = "builtin", locale: str = "C.UTF-8") -> list[str]:
+    return ["init-postgres.sh", "postgres@sha256:1", str(host.srv), provider, locale]
+
+
+def test_a_cluster_is_made_without_network_rights_or_password(tree: Host) -> None:
+    tree.must(*init(tree))
+    (run,) = [call for call in tree.calls("docker") if call[0] == "run"]
+    fresh = tree.srv / "data/.postgres.new"
+    options = "run --rm --name postgres-db-init --network none --user 999:999 --cap-drop ALL --security-opt no-new-privileges:true"
+    assert run[: run.index("initdb")] == [
+        *options.split(),
+        "--volume",
+        f"{fresh}:/var/lib/postgresql/data",
+        "postgres@sha256:1",
+    ]
+    assert run[run.index("initdb") + 1 :] == [
+        "--pgdata=/var/lib/postgresql/data",
+        "--username=platform_admin",
+        "--encoding=UTF8",
+        "--locale=C.UTF-8",
+        "--data-checksums",
+        "--auth-local=peer",
+        "--auth-host=scram-sha-256",
+        "--locale-provider=builtin",
+        "--builtin-locale=C.UTF-8",
+    ]
+    assert tree.calls("chown") == [["999:999", str(fresh)]]
+    assert (tree.srv / "data/postgres/PG_VERSION").exists()
+    assert mode(tree.srv / "data/postgres") == "0700"
+    assert not fresh.exists()
+
+
+def test_a_cluster_may_have_an_icu_locale(tree: Host) -> None:
+    tree.must(*init(tree, "icu", "de-DE"))
+    (run,) = [call for call in tree.calls("docker") if call[0] == "run"]
+    assert run[-2:] == ["--locale-provider=icu", "--icu-locale=de-DE"]
+
+
+def test_a_cluster_that_is_there_is_kept(tree: Host) -> None:
+    tree.must(*init(tree))
+    tree.calls("docker")
+    before = listing(tree.srv)
+    tree.must(*init(tree))
+    assert listing(tree.srv) == before
+    assert tree.calls("docker") == []
+
+
+def test_another_locale_is_refused_for_a_cluster_that_is_there(tree: Host) -> None:
+    tree.must(*init(tree))
+    sentence = tree.refused(*init(tree, "icu", "de-DE"))
+    assert sentence == (
+        f"the cluster in {tree.srv}/data/postgres was made with locale 'builtin C.UTF-8', which cannot become 'icu de-DE' in place; "
+        "set central-data-platform:postgres.locale back, or dump and restore into a new cluster"
+    )
+
+
+def test_a_folder_that_is_not_mounted_is_no_new_cluster(tree: Host) -> None:
+    (tree.srv / "data/postgres").rmdir()
+    sentence = tree.refused(*init(tree))
+    assert sentence == (
+        f"the data directory {tree.srv}/data/postgres is missing; is the volume of {tree.srv} mounted?"
+    )
+    assert tree.calls("docker") == []
+
+
+def test_files_without_a_cluster_are_left_alone(tree: Host) -> None:
+    (tree.srv / "data/postgres/base").mkdir()
+    sentence = tree.refused(*init(tree))
+    assert sentence == (
+        f"{tree.srv}/data/postgres holds files but no PostgreSQL cluster (PG_VERSION is missing); "
+        "move them away, then run up again"
+    )
+    assert (tree.srv / "data/postgres/base").is_dir()
+    assert tree.calls("docker") == []
+
+
+def test_an_unknown_provider_is_named(tree: Host) -> None:
+    assert tree.refused(*init(tree, "libc")) == "unknown locale provider 'libc'; write builtin or icu"
+    assert tree.calls("docker") == []
+
+
+def test_an_initdb_that_fails_leaves_nothing(tree: Host) -> None:
+    tree.stand_in("docker", INITDB + 'case $1 in run) echo "initdb: bad locale" >&2; exit 1 ;; esac')
+    ran = tree.run(*init(tree, "icu", "xx"))
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines() == [
+        "initdb: bad locale",
+        f"initdb failed in {tree.srv}/data/.postgres.new (the lines above say why); nothing was kept, correct it and run up again",
+    ]
+    assert sorted(p.name for p in (tree.srv / "data").iterdir()) == ["postgres", "redis"]
+    assert not list((tree.srv / "data/postgres").iterdir())
+    tree.stand_in("docker", INITDB)
+    tree.must(*init(tree))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_an_initdb_that_is_cut_off_is_done_again(tree: Host, number: signal.Signals) -> None:
+    started = tree.folder / "started"
+    # Not sh: dash may lose a SIGINT that comes between two commands.
+    program = f"import time; open({str(started)!r}, 'w'); time.sleep(20)"
+    run = f"exec {sys.executable} -S -c {shlex.quote(program)}"
+    tree.stand_in("docker", f"{INITDB}\ncase $1 in run) {run} ;; esac")
+    process = tree.start(*init(tree))
+    wait_for(started)
+    os.killpg(process.pid, number)
+    process.communicate(timeout=20)
+    assert process.returncode != 0
+    assert not (tree.srv / "data/postgres/PG_VERSION").exists()
+    tree.stand_in("docker", INITDB)
+    tree.calls("docker")
+    tree.must(*init(tree))
+    # The container of the run that was cut off goes first.
+    assert tree.calls("docker")[0] == ["rm", "--force", "postgres-db-init"]
+    assert (tree.srv / "data/postgres/PG_VERSION").exists()
+    assert sorted(p.name for p in (tree.srv / "data").iterdir()) == ["postgres", "postgres.locale", "redis"]
+
+
+def test_a_signal_after_the_initdb_does_not_lose_the_data_directory(tree: Host) -> None:
+    tree.stand_in("docker", f"{INITDB}\ncase $1 in run) kill -TERM $PPID ;; esac")
+    assert tree.run(*init(tree)).returncode == 130
+    assert (tree.srv / "data/postgres").is_dir()
+    tree.stand_in("docker", INITDB)
+    tree.must(*init(tree))
+
+
+def test_the_cluster_comes_to_its_place_in_one_step(tree: Host) -> None:
+    tree.stand_in("mv", f'case $1 in -T) kill -KILL $PPID; exit 1 ;; esac; exec {shutil.which("mv")} "$@"')
+    assert tree.run(*init(tree)).returncode == -signal.SIGKILL
+    assert (tree.srv / "data/postgres").is_dir()
+    (tree.commands / "mv").unlink()
+    tree.must(*init(tree))
+    assert (tree.srv / "data/postgres/PG_VERSION").exists()
+
+
+# --- remove-stray.sh ---
+
+
+def stray(host: Host, project: str | None, folder: str) -> list[str]:
+    """A docker that has the container, with these labels, or not at all."""
+    host.stand_in(
+        "docker",
+        f"""
+case "$*" in
+  *inspect*) {"exit 1" if project is None else ":"} ;;
+esac
+case "$*" in
+  *working_dir*) echo {shlex.quote(folder)} ;;
+  *inspect*) echo {shlex.quote(project or "")} ;;
+esac
+""",
+    )
+    return ["remove-stray.sh", "postgres-db", "postgres-stack", str(host.srv), "120"]
+
+
+def changes(host: Host) -> list[list[str]]:
+    return [call for call in host.calls("docker") if call[0] != "container"]
+
+
+def test_nothing_in_the_way_is_nothing_to_do(host: Host) -> None:
+    host.must(*stray(host, None, ""))
+    assert changes(host) == []
+
+
+def test_a_container_of_ours_is_stopped_in_peace_and_removed(host: Host) -> None:
+    host.must(*stray(host, "postgres-stack", f"{host.srv}/apps/postgres-stack"))
+    assert changes(host) == [["stop", "--time", "120", "postgres-db"], ["rm", "postgres-db"]]
+
+
+@pytest.mark.parametrize(
+    ("project", "folder"),
+    [("", ""), ("<no value>", "<no value>"), ("other", "same"), ("postgres-stack", "/elsewhere")],
+)
+def test_a_container_of_somebody_else_is_left_alone_and_named(host: Host, project: str, folder: str) -> None:
+    ours = f"{host.srv}/apps/postgres-stack"
+    sentence = host.refused(*stray(host, project, ours if folder == "same" else folder))
+    assert sentence == (
+        "a container named postgres-db is there that is not this platform's; rename or remove it, then run up again"
+    )
+    assert changes(host) == []
+
+
+# --- scripts that an operator runs from /srv/apps ---
+
+
+def install(host: Host, script: str) -> Path:
+    """The script where it is on a host."""
+    target = host.srv / "apps" / script
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(SCRIPTS / script, target)
+    return target
+
+
+# --- status.sh ---
+
+
+@dataclass(frozen=True)
+class Health:
+    """What the stand-ins of `status.sh` find."""
+
+    docker: bool = True
+    postgres: str = "running healthy 0 2026-01-02T03:04:05Z postgres@sha256:1"
+    secrets: str = "600:0"
+    used: int = 40
+
+
+def status(host: Host, health: Health, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    (host.srv / "config").mkdir(parents=True, exist_ok=True)
+    (host.srv / "config/platform.env").touch()
+    host.stand_in("stat", f"echo {health.secrets}")
+    host.stand_in("df", f"echo Filesystem; echo /dev/x 100 1 1 {health.used}% /srv")
+    host.stand_in(
+        "docker",
+        f"""
+{"" if health.docker else "exit 1"}
+case "$*" in
+  *Server.Version*) echo 27.0 ;;
+  *postgres-db) {f"echo {shlex.quote(health.postgres)}" if health.postgres else "exit 1"} ;;
+  *inspect*) echo running healthy 2 2026-01-02T03:04:05Z 'im"a\\ge' ;;
+esac
+""",
+    )
+    return host.run(install(host, "status.sh"), *arguments)
+
+
+def states(host: Host, health: Health) -> tuple[dict[str, str], int]:
+    """Each check's state, and the exit code."""
+    ran = status(host, health, "--json")
+    assert ran.stderr == ""
+    found = json.loads(ran.stdout)
+    assert found["schema"] == 1
+    assert found.keys() == {"schema", "generated", "checks"}
+    assert all(check.keys() == {"name", "state", "detail", "since"} for check in found["checks"])
+    return {check["name"]: check["state"] for check in found["checks"]}, ran.returncode
+
+
+WELL = dict.fromkeys(["docker", "postgres-db", "redis-cache", "pgbouncer", "secrets", "disk"], "ok")
+
+
+@pytest.mark.parametrize(
+    ("health", "expected", "code"),
+    [
+        (Health(), {}, 0),
+        (Health(postgres="running starting 0 x y"), {"postgres-db": "warn"}, 0),
+        (Health(postgres="running unhealthy 0 x y"), {"postgres-db": "fail"}, 1),
+        (Health(postgres="restarting none 9 x y"), {"postgres-db": "fail"}, 1),
+        (Health(postgres=""), {"postgres-db": "fail"}, 1),
+        (Health(secrets="644:0"), {"secrets": "fail"}, 1),
+        (Health(secrets="600:1000"), {"secrets": "fail"}, 1),
+        (Health(used=84), {}, 0),
+        (Health(used=85), {"disk": "warn"}, 0),
+        (Health(used=95), {"disk": "fail"}, 1),
+        (
+            Health(docker=False),
+            {"docker": "fail", "postgres-db": "unknown", "redis-cache": "unknown", "pgbouncer": "unknown"},
+            1,
+        ),
+    ],
+)
+def test_status_says_what_needs_a_person(
+    host: Host, health: Health, expected: Mapping[str, str], code: int
+) -> None:
+    assert states(host, health) == ({**WELL, **expected}, code)
+
+
+def test_status_keeps_awkward_details_whole(host: Host) -> None:
+    checks = {c["name"]: c for c in json.loads(status(host, Health(), "--json").stdout)["checks"]}
+    assert checks["redis-cache"]["detail"] == 'running, healthy, restarted 2 times, image im"a\\ge'
+    assert checks["redis-cache"]["since"] == "2026-01-02T03:04:05Z"
+    assert checks["secrets"]["detail"].startswith(f"{host.srv}/config/platform.env is root's")
+    assert checks["secrets"]["since"] is None
+
+
+def test_status_is_a_table_for_people(host: Host) -> None:
+    lines = status(host, Health()).stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [[name, "ok"] for name in WELL]
+    assert lines[1].endswith("image postgres@sha256:1, since 2026-01-02T03:04:05Z")
+
+
+def test_status_takes_no_other_words(host: Host) -> None:
+    ran = status(host, Health(), "--jsn")
+    assert ran.returncode == 2
+    assert ran.stderr == f"usage: {host.srv}/apps/status.sh [--json]\n"
+
+
+# --- pooler.sh ---
+
+IMAGES = """
+case "$*" in
+  *--images) printf '%s\\n' redis@sha256:2 postgres@sha256:1 percona/percona-pgbouncer@sha256:3 ;;
+esac
+"""
+
+
+@pytest.fixture
+def pooler(host: Host) -> Path:
+    """pooler.sh on a host whose PgBouncer runs."""
+    (host.srv / "apps/postgres-stack").mkdir(parents=True)
+    (host.srv / "run/pgbouncer").mkdir(parents=True)
+    os.mknod(host.srv / "run/pgbouncer/.s.PGSQL.6432", 0o600 | stat.S_IFSOCK)
+    host.stand_in("docker", IMAGES)
+    return install(host, "pooler.sh")
+
+
+def said_to_console(host: Host) -> list[str]:
+    return [call[call.index("--command") + 1] for call in host.calls("docker") if call[0] == "run"]
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["pause"], "PAUSE"),
+        (["resume"], "RESUME"),
+        (["reload"], "RELOAD"),
+        (["show"], "SHOW pools"),
+        (["show", "prepared_statements"], "SHOW prepared_statements"),
+    ],
+)
+def test_the_console_is_told_what_was_asked(
+    host: Host, pooler: Path, words: Sequence[str], command: str
+) -> None:
+    host.must(pooler, *words)
+    assert said_to_console(host) == [command]
+
+
+def test_the_console_is_reached_over_its_socket_without_network_or_password(host: Host, pooler: Path) -> None:
+    host.must(pooler, "show")
+    (run,) = [call for call in host.calls("docker") if call[0] == "run"]
+    name = run[run.index("--name") + 1]
+    assert run[: run.index("--entrypoint")] == [
+        *f"run --rm --name {name} --network none --user 1001:1001 --cap-drop ALL --volume".split(),
+        f"{host.srv}/run/pgbouncer:/var/run/pgbouncer",
+    ]
+    assert run[run.index("--entrypoint") + 1 :][:2] == ["psql", "postgres@sha256:1"]
+    assert "--username=pgbouncer" in run
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        [""],
+        ["stop"],
+        ["pause", "now"],
+        ["show", "pools; SHUTDOWN"],
+        ["show", "x'"],
+        ["show", "pools", "x"],
+        ["--help"],
+    ],
+)
+def test_the_console_is_told_nothing_else(host: Host, pooler: Path, words: Sequence[str]) -> None:
+    ran = host.run(pooler, *words)
+    assert ran.returncode == 2
+    assert ran.stderr == (
+        f"usage: {pooler} pause|resume|reload|show [pools|clients|servers|stats|databases|config]\n"
+    )
+    assert host.calls("docker") == []
+
+
+def test_a_pause_that_takes_too_long_is_taken_back(host: Host, pooler: Path) -> None:
+    host.environment["POOLER_TIMEOUT"] = "1"
+    host.stand_in("docker", IMAGES + 'case "$*" in *PAUSE) exec sleep 20 ;; esac')
+    sentence = host.refused(pooler, "pause")
+    assert sentence == (
+        "a query was still running after 1 s, so clients were let go on; try again, or set POOLER_TIMEOUT"
+    )
+    calls = host.calls("docker")
+    assert [call[-1] for call in calls if call[0] == "run"] == ["PAUSE", "RESUME"]
+    # The client whose process was ended is still a container.
+    assert [call[0] for call in calls[2:]] == ["rm", "run", "rm"]
+
+
+def test_a_pooler_that_does_not_run_is_named(host: Host, pooler: Path) -> None:
+    (host.srv / "run/pgbouncer/.s.PGSQL.6432").unlink()
+    sentence = host.refused(pooler, "show")
+    assert sentence == (
+        f"PgBouncer's socket {host.srv}/run/pgbouncer/.s.PGSQL.6432 is missing; is the container running? (docker compose ps)"
+    )
+
+
+def test_a_stack_without_postgres_is_named(host: Host, pooler: Path) -> None:
+    host.stand_in("docker", "echo redis@sha256:2")
+    assert host.refused(pooler, "show") == (
+        f"no PostgreSQL image in {host.srv}/apps/postgres-stack/docker-compose.yml; run pulumi up"
+    )
+
+
+# --- the short ones ---
+
+
+def test_the_engines_architecture_comes_without_a_line_end(host: Host) -> None:
+    host.stand_in("docker", "echo arm64")
+    assert host.must("engine-architecture.sh") == "arm64"
+    assert host.calls("docker") == [["version", "--format", "{{.Server.Arch}}"]]
+
+
+def test_an_engine_that_does_not_answer_is_named(host: Host) -> None:
+    host.environment["DOCKER_HOST"] = "unix:///run/x.sock"
+    host.stand_in("docker", "echo Cannot connect >&2; exit 1")
+    assert host.refused("engine-architecture.sh") == (
+        "the Docker engine at unix:///run/x.sock does not answer: Cannot connect; "
+        "start it, or correct central-data-platform:host.socket"
+    )
+
+
+def test_composes_hash_is_that_of_the_service(host: Host) -> None:
+    host.stand_in("docker", "cat >/dev/null; echo postgres-db 123abc")
+    assert host.must("compose-hash.sh", "postgres-db", stdin="name: x\n") == "123abc"
+    assert host.calls("docker") == [["compose", "--file", "-", "config", "--hash", "postgres-db"]]
+
+
+def test_a_compose_that_gives_no_hash_is_named(host: Host) -> None:
+    host.stand_in("docker", "cat >/dev/null")
+    assert host.refused("compose-hash.sh", "postgres-db", stdin="name: x\n") == (
+        "docker compose gave no hash for postgres-db; is 'docker compose version' 2.20 or newer?"
+    )
+
+
+@pytest.mark.parametrize("answer", ["OK\nOK", "OK\n\nOK\n"])
+def test_redis_took_its_access_list(host: Host, answer: str) -> None:
+    host.stand_in("docker", f"cat >/dev/null; printf '%s' {shlex.quote(answer)}")
+    assert host.must("redis-acl.sh", stdin="ACL SETUSER x\n") == ""
+
+
+def test_a_refusal_of_redis_is_shown_although_its_client_says_all_is_well(host: Host) -> None:
+    host.stand_in("docker", "cat >/dev/null; echo OK; echo WRONGPASS invalid username-password pair")
+    ran = host.run("redis-acl.sh", stdin="AUTH x y\n")
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[0] == (
+        "Redis refused a change of its access list: WRONGPASS invalid username-password pair"
+    )
+
+
+def test_postgres_reloads_what_has_no_fault(host: Host) -> None:
+    host.stand_in("docker")
+    host.must("reload-postgres.sh")
+    assert [call[-1].split()[:2] for call in host.calls("docker")] == [
+        ["SELECT", "format('postgresql.conf"],
+        ["SELECT", "pg_reload_conf()"],
+    ]
+
+
+def test_postgres_does_not_reload_what_has_a_fault(host: Host) -> None:
+    host.stand_in("docker", "echo 'pg_hba.conf line 3: invalid'")
+    ran = host.run("reload-postgres.sh")
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines() == [
+        "PostgreSQL refuses its configuration and goes on with the old one:",
+        "pg_hba.conf line 3: invalid",
+    ]
+    assert len(host.calls("docker")) == 1
+
+
+def test_psql_stops_at_the_first_fault(host: Host) -> None:
+    host.stand_in("docker", "cat")
+    assert host.must("psql.sh", stdin="SELECT 1;\n") == "SELECT 1;\n"
+    (call,) = host.calls("docker")
+    assert call[:3] == ["exec", "--interactive", "postgres-db"]
+    assert "--set=ON_ERROR_STOP=1" in call
+
+
+def test_pgbouncer_reloads_by_a_signal(host: Host) -> None:
+    host.stand_in("docker", "echo pgbouncer")
+    assert host.must("reload-pgbouncer.sh") == ""
+    assert host.calls("docker") == [["kill", "--signal", "HUP", "pgbouncer"]]
+
+
+def test_every_script_has_a_test() -> None:
+    tests = Path(__file__).read_text(encoding="utf-8")
+    assert not [p.name for p in SCRIPTS.glob("*.sh") if f'"{p.name}"' not in tests]

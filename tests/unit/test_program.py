@@ -1,0 +1,457 @@
+"""What must hold for the whole stack and for each component alone."""
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from components.config import SECRET_KEYS
+from components.files import END
+from components.render import scram
+from tests.unit.conftest import CANARIES, ROOT, run_program
+from tests.unit.recording_engine import Recording, Registration, is_secret, revealed, texts
+
+DIGEST = re.compile(r"[a-z0-9./_-]+@sha256:[0-9a-f]{64}")
+CATALOGUE = json.loads((ROOT / "images.json").read_text(encoding="utf-8"))
+SERVICES = {"postgres-db": "postgres", "redis-cache": "redis", "pgbouncer": "pgbouncer"}
+
+# What holds data, and the network that others are on.
+PROTECTED = {"platform-tree", "platform-network-bridge", "platform-postgres-cluster"}
+
+# The word by which each canary is known, however it is quoted.
+WORDS = [re.split(r"[ ]", value)[0] for value in CANARIES.values()]
+
+
+def operator_password() -> str:
+    """Redis' user operator has a password of its own, derived from saltKey."""
+    return hmac.new(CANARIES["saltKey"].encode(), b"redis:operator", hashlib.sha256).hexdigest()
+
+
+def verifiers() -> list[str]:
+    """What PostgreSQL is given in place of the passwords."""
+    roles = {
+        "platform_admin": CANARIES["postgresPassword"],
+        "pgbouncer_auth": CANARIES["pgbouncerAuthPassword"],
+    }
+    return [scram.verifier(value, scram.salt(CANARIES["saltKey"], role)) for role, value in roles.items()]
+
+
+def hashes() -> list[str]:
+    """What Redis is given in place of the passwords."""
+    clear = (CANARIES["redisAdminPassword"], operator_password())
+    return [hashlib.sha256(password.encode()).hexdigest() for password in clear]
+
+
+CLEAR = [*WORDS, operator_password()]
+
+
+def holding(values: list[str], found: list[str]) -> list[str]:
+    return [text for text in found if any(value in text for value in values)]
+
+
+# --- images ---
+
+
+def test_every_image_is_by_digest(recording: Recording) -> None:
+    images = [r.inputs["name"] for r in recording.of_type("docker:index/remoteImage:RemoteImage")]
+    images += [r.inputs["image"] for r in recording.containers]
+    assert all(DIGEST.fullmatch(image) for image in images)
+
+
+def test_no_text_names_an_image_by_its_tag(recording: Recording) -> None:
+    tagged = [f"{i['repository']}:{i['tag']}" for i in CATALOGUE.values()]
+    everything = [text for r in recording.registrations for text in texts(r.raw, bare=False)]
+    assert not holding(tagged, everything)
+
+
+@pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+def test_each_architecture_picks_its_own_digest(
+    architecture: str, local: Recording, local_arm64: Recording
+) -> None:
+    run = {"amd64": local, "arm64": local_arm64}[architecture]
+    expected = {
+        container: f"{CATALOGUE[image]['repository']}@{CATALOGUE[image]['manifests'][architecture]}"
+        for container, image in SERVICES.items()
+    }
+    assert {r.inputs["name"]: r.inputs["image"] for r in run.containers} == expected
+    assert run.exports["images"] == expected
+    assert all(image in run["platform-compose"].inputs["stdin"] for image in expected.values())
+    assert expected["postgres-db"] in run["platform-postgres-cluster"].inputs["create"]
+
+
+def test_images_are_kept_when_their_resource_goes(local: Recording) -> None:
+    assert all(r.inputs["keepLocally"] is True for r in local.of_type("docker:index/remoteImage:RemoteImage"))
+
+
+def write_catalogue(path: Path, change: Callable[[dict[str, Any]], object]) -> str:
+    catalogue = json.loads(json.dumps(CATALOGUE))
+    change(catalogue)
+    path.write_text(json.dumps(catalogue), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("image", ["postgres", "redis", "pgbouncer"])
+def test_an_image_that_is_not_built_for_the_host_ends_the_run_with_one_sentence(
+    tmp_path: Path, image: str
+) -> None:
+    path = write_catalogue(tmp_path / "images.json", lambda c: c[image]["manifests"].pop("arm64"))
+    run = run_program(architecture="arm64", plain={"imageCatalogue": path})
+    # A RunError is shown as it is, any other as a trace.
+    assert isinstance(run.error, pulumi.RunError)
+    repository, tag = CATALOGUE[image]["repository"], CATALOGUE[image]["tag"]
+    assert str(run.error) == (
+        f"image {repository}:{tag} has no manifest for arm64, only for amd64; "
+        "choose an image that is built for the host"
+    )
+    assert not [r for r in run.containers if r.inputs["name"] == image]
+
+
+def test_an_architecture_that_no_image_knows_is_named(tmp_path: Path) -> None:
+    path = write_catalogue(tmp_path / "images.json", lambda _: None)
+    run = run_program(architecture="riscv64", plain={"imageCatalogue": path})
+    assert isinstance(run.error, pulumi.RunError)
+    assert "has no manifest for riscv64, only for amd64, arm64" in str(run.error)
+
+
+# --- addresses ---
+
+
+def test_nothing_is_open_to_every_network(recording: Recording) -> None:
+    everything = [text for r in recording.registrations for text in texts(r.raw, bare=False)]
+    # PgBouncer's pg_hba.conf says who may ask for a password, not where a port is open.
+    assert not [text for text in everything if re.search(r"0\.0\.0\.0(?!/0 +scram-sha-256)", text)]
+    assert not [text for text in everything if re.search(r"\btrust\b", text)]
+
+
+def test_every_port_is_published_on_the_configured_address() -> None:
+    run = run_program(plain={"network": {"publishAddress": "10.1.2.3"}, "redis": {"port": 16379}})
+    ports = {r.inputs["name"]: r.inputs["ports"] for r in run.containers}
+    assert ports == {
+        "postgres-db": [{"internal": 5432, "external": 5432, "ip": "10.1.2.3", "protocol": "tcp"}],
+        "redis-cache": [{"internal": 6379, "external": 16379, "ip": "10.1.2.3", "protocol": "tcp"}],
+        "pgbouncer": [{"internal": 6432, "external": 6432, "ip": "10.1.2.3", "protocol": "tcp"}],
+    }
+    addresses = {key: run.exports[f"{key}Address"] for key in ("postgres", "redis", "pgbouncer")}
+    assert addresses == {"postgres": "10.1.2.3:5432", "redis": "10.1.2.3:16379", "pgbouncer": "10.1.2.3:6432"}
+
+
+# --- secrets ---
+
+
+def test_no_secret_reaches_the_engine_in_the_clear(recording: Recording) -> None:
+    asked = [text for r in recording.registrations for text in texts(r.raw, bare=True)]
+    published = [text for outputs in recording.outputs.values() for text in texts(outputs, bare=True)]
+    invoked = [text for call in recording.invokes for text in texts(call.args, bare=True)]
+    assert not holding([*CLEAR, *verifiers(), *hashes()], asked + published + invoked)
+
+
+def test_no_export_holds_anything_of_a_secret(local: Recording) -> None:
+    exported = list(texts(local.exports, bare=False))
+    assert exported
+    assert not holding([*CLEAR, *verifiers(), *hashes()], exported)
+
+
+def test_secrets_go_only_where_the_manual_says(local: Recording) -> None:
+    found = {
+        (r.name, key)
+        for r in local.registrations
+        for key, value in r.raw.items()
+        if holding(CLEAR, list(texts(value, bare=False)))
+    }
+    assert found == {
+        ("platform-secrets-file", "stdin"),
+        ("platform-pgbouncer-userlist.txt", "stdin"),
+        # It runs again when the user list changes.
+        ("platform-pgbouncer-reload", "triggers"),
+        ("platform-redis-acl", "stdin"),
+    }
+
+
+def test_what_is_derived_from_secrets_goes_to_its_server_alone(local: Recording) -> None:
+    found = {
+        (r.name, key)
+        for r in local.registrations
+        for key, value in r.raw.items()
+        if holding([*verifiers(), *hashes()], list(texts(value, bare=False)))
+    }
+    assert found == {
+        ("platform-postgres-roles", "stdin"),
+        ("platform-redis-users.acl", "stdin"),
+        ("platform-redis-acl", "stdin"),
+    }
+
+
+def test_the_key_of_the_salts_goes_nowhere(recording: Recording) -> None:
+    everything = [text for r in recording.registrations for text in texts(r.raw, bare=False)]
+    assert not holding([WORDS[SECRET_KEYS.index("saltKey")]], everything)
+
+
+def test_only_standard_input_and_triggers_are_secret(recording: Recording) -> None:
+    secret = {(r.type, key) for r in recording.registrations for key, v in r.raw.items() if is_secret(v)}
+    assert secret <= {("command:local:Command", "stdin"), ("command:local:Command", "triggers")}
+
+
+def test_what_a_command_says_is_secret_where_its_input_is(recording: Recording) -> None:
+    for r in recording.commands:
+        expected = {"stdout", "stderr"} if is_secret(r.raw.get("stdin")) else set()
+        assert set(r.request.additionalSecretOutputs) == expected, r.name
+
+
+def test_no_environment_of_a_process_is_used(recording: Recording) -> None:
+    assert not [r.name for r in recording.commands if "environment" in r.inputs]
+    assert not [r.name for r in recording.containers if "envs" in r.inputs]
+
+
+# --- resources ---
+
+
+def test_data_and_network_are_protected_and_nothing_else(recording: Recording) -> None:
+    protected = {r.name for r in recording.registrations if r.request.protect}
+    assert protected == PROTECTED & {r.name for r in recording.registrations}
+
+
+def test_no_two_resources_share_a_urn(recording: Recording) -> None:
+    urns = [r.urn for r in recording.registrations]
+    assert len(urns) == len(set(urns))
+
+
+def test_only_components_stand_at_the_top(recording: Recording) -> None:
+    for r in recording.registrations:
+        if r.request.custom:
+            assert r.request.parent.split("$")[-1].startswith("central-data-platform:"), r.urn
+
+
+def test_the_stack_has_a_host_and_a_platform_at_the_top(local: Recording) -> None:
+    top = {r.name for r in local.registrations if "::pulumi:pulumi:Stack::" in r.request.parent}
+    assert top == {"host", "platform"}
+
+
+def test_a_type_of_ours_has_three_parts(recording: Recording) -> None:
+    for r in recording.components:
+        assert re.fullmatch(r"central-data-platform:(components|hosts|test):[A-Z]\w+", r.type), r.type
+
+
+def test_a_name_begins_with_the_name_of_the_parent(local: Recording) -> None:
+    for r in local.registrations:
+        if "::pulumi:pulumi:Stack::" not in r.request.parent:
+            assert r.name.startswith(r.parent), r.urn
+
+
+def test_everything_in_docker_is_made_by_the_hosts_provider(local: Recording) -> None:
+    (provider,) = local.of_type("pulumi:providers:docker")
+    assert provider.inputs == {"host": "unix:///var/run/docker.sock"}
+    made = [r for r in local.registrations if r.type.startswith("docker:")]
+    assert len(made) == 7
+    assert {r.request.provider.rpartition("::")[0] for r in made} == {provider.urn}
+
+
+def test_the_tree_of_resources(local: Recording, golden: Callable[[str, str], None]) -> None:
+    children: dict[str, list[Registration]] = {}
+    for r in local.registrations:
+        children.setdefault(r.request.parent, []).append(r)
+
+    def lines(parent: str, indent: str) -> list[str]:
+        found: list[str] = []
+        for r in sorted(children.get(parent, []), key=lambda r: (r.name, r.type)):
+            mark = "  protected" if r.request.protect else ""
+            found += [f"{indent}{r.name}  {r.type}{mark}", *lines(r.urn, indent + "  ")]
+        return found
+
+    (root,) = {r.request.parent for r in local.registrations if "::pulumi:pulumi:Stack::" in r.request.parent}
+    golden("resources.txt", "\n".join(lines(root, "")) + "\n")
+
+
+# --- commands ---
+
+
+def test_a_command_runs_again_in_place_and_never_on_a_delete(recording: Recording) -> None:
+    for r in recording.commands:
+        assert r.inputs["update"] == r.inputs["create"], r.name
+        assert "delete" not in r.inputs, r.name
+
+
+def test_a_command_is_neither_logged_nor_given_its_last_output(recording: Recording) -> None:
+    for r in recording.commands:
+        assert r.inputs["logging"] == "none", r.name
+        assert r.inputs["addPreviousOutputInEnv"] is False, r.name
+
+
+def test_a_question_to_the_engine_is_not_logged_either(recording: Recording) -> None:
+    for call in recording.invokes:
+        assert call.args["logging"] == "none"
+        assert call.args["addPreviousOutputInEnv"] is False
+
+
+def test_commands_speak_to_the_configured_engine_as_root() -> None:
+    run = run_program(plain={"host": {"kind": "local", "socket": "unix:///run/other.sock", "sudo": True}})
+    assert run.commands
+    for r in run.commands:
+        assert r.inputs["create"].startswith("sudo -n env DOCKER_HOST=unix:///run/other.sock sh -c "), r.name
+    # Asking for the architecture needs no root.
+    assert [c.args["command"].split(" sh -c ")[0] for c in run.invokes] == [
+        "env DOCKER_HOST=unix:///run/other.sock"
+    ]
+
+
+# --- order ---
+
+
+def test_what_touches_the_tree_comes_after_it(local: Recording) -> None:
+    outside = {"platform-tree", "platform-postgres-hash", "platform-redis-hash", "platform-pgbouncer-hash"}
+    for r in [*local.commands, *local.containers]:
+        if r.name not in outside:
+            assert "platform-tree" in local.waits_for(r.name), r.name
+
+
+@pytest.mark.parametrize(
+    ("later", "earlier"),
+    [
+        (
+            "platform-postgres-container",
+            {
+                "platform-postgres-postgresql.conf",
+                "platform-postgres-pg_hba.conf",
+                "platform-postgres-pg_ident.conf",
+                "platform-postgres-cluster",
+                "platform-postgres-image",
+                "platform-postgres-hash",
+                "platform-network-bridge",
+                "platform-secrets-file",
+            },
+        ),
+        ("platform-postgres-reload", {"platform-postgres-container"}),
+        ("platform-postgres-roles", {"platform-postgres-container", "platform-postgres-reload"}),
+        (
+            "platform-redis-container",
+            {
+                "platform-redis-redis.conf",
+                "platform-redis-users.acl",
+                "platform-redis-image",
+                "platform-redis-hash",
+                "platform-network-bridge",
+                "platform-secrets-file",
+            },
+        ),
+        ("platform-redis-acl", {"platform-redis-container", "platform-redis-users.acl"}),
+        (
+            "platform-pgbouncer-container",
+            {
+                "platform-pgbouncer-pgbouncer.ini",
+                "platform-pgbouncer-pg_hba.conf",
+                "platform-pgbouncer-userlist.txt",
+                "platform-pgbouncer-image",
+                "platform-pgbouncer-hash",
+                "platform-network-bridge",
+                "platform-secrets-file",
+                "platform-postgres-roles",
+            },
+        ),
+        (
+            "platform-pgbouncer-reload",
+            {
+                "platform-pgbouncer-container",
+                "platform-pgbouncer-pgbouncer.ini",
+                "platform-pgbouncer-userlist.txt",
+            },
+        ),
+    ],
+)
+def test_the_parts_start_in_order(local: Recording, later: str, earlier: set[str]) -> None:
+    assert earlier <= local.waits_for(later)
+
+
+def test_the_parts_that_need_not_wait_do_not(local: Recording) -> None:
+    assert "platform-postgres-container" not in local.waits_for("platform-redis-container")
+    assert "platform-redis-container" not in local.waits_for("platform-postgres-container")
+
+
+def test_a_running_server_reads_its_changed_files(local: Recording) -> None:
+    stdin = {
+        name: revealed(local[f"platform-{name}"].raw["stdin"])
+        for name in (
+            "postgres-postgresql.conf",
+            "postgres-pg_hba.conf",
+            "pgbouncer-pgbouncer.ini",
+            "pgbouncer-userlist.txt",
+        )
+    }
+    for server in ("postgres", "pgbouncer"):
+        triggers = local[f"platform-{server}-reload"].inputs["triggers"]
+        for name, text in stdin.items():
+            if name.startswith(server):
+                assert any(text.startswith(trigger) for trigger in triggers), name
+
+
+# --- files ---
+
+
+def test_every_file_has_its_place_owner_and_mode(local: Recording) -> None:
+    end = f" '{END}'"
+    arguments = {r.name: r.inputs["create"].rpartition("write-file.sh ")[2] for r in local.commands}
+    assert {name: text.removesuffix(end) for name, text in arguments.items() if text.endswith(end)} == {
+        "platform-secrets-file": "/srv/config/platform.env 0600 0:0",
+        "platform-postgres-postgresql.conf": "/srv/config/postgres/postgresql.conf 0644 0:0",
+        "platform-postgres-pg_hba.conf": "/srv/config/postgres/pg_hba.conf 0644 0:0",
+        "platform-postgres-pg_ident.conf": "/srv/config/postgres/pg_ident.conf 0644 0:0",
+        "platform-redis-redis.conf": "/srv/config/redis/redis.conf 0644 0:0",
+        "platform-redis-users.acl": "/srv/config/redis/users.acl 0400 999:999",
+        "platform-pgbouncer-pgbouncer.ini": "/srv/config/pgbouncer/pgbouncer.ini 0644 0:0",
+        "platform-pgbouncer-pg_hba.conf": "/srv/config/pgbouncer/pg_hba.conf 0644 0:0",
+        "platform-pgbouncer-userlist.txt": "/srv/config/pgbouncer/userlist.txt 0400 1001:1001",
+        "platform-compose": "/srv/apps/postgres-stack/docker-compose.yml 0644 0:0",
+        "platform-pooler.sh": "/srv/apps/pooler.sh 0755 0:0",
+        "platform-status.sh": "/srv/apps/status.sh 0755 0:0",
+    }
+
+
+def test_the_root_of_the_tree_is_a_setting() -> None:
+    run = run_program(plain={"srvRoot": "/mnt/my platform"})
+    assert run.exports["srvRoot"] == "/mnt/my platform"
+    everything = [text for r in run.registrations for text in texts(r.inputs, bare=False)]
+    ours = [text for r in run.containers for text in texts(r.inputs["volumes"], bare=False) if "/" in text]
+    assert [t for t in ours if t.startswith("/mnt/my platform/")]
+    assert not [text for text in ours if text.startswith("/srv")]
+    assert not [text for text in everything if re.search(r"'?/srv/(data|run|apps/postgres-stack)", text)]
+
+
+# --- stacks ---
+
+
+def test_the_exports_have_the_names_that_scripts_read(local: Recording) -> None:
+    assert local.exports == {
+        "srvRoot": "/srv",
+        "postgresAddress": "127.0.0.1:5432",
+        "pgbouncerAddress": "127.0.0.1:6432",
+        "redisAddress": "127.0.0.1:6379",
+        "containers": {
+            "postgres-db": "platform-postgres-container-id",
+            "redis-cache": "platform-redis-container-id",
+            "pgbouncer": "platform-pgbouncer-container-id",
+        },
+        "images": {r.inputs["name"]: r.inputs["image"] for r in local.containers},
+    }
+
+
+def test_the_oci_host_is_refused_with_one_sentence() -> None:
+    run = run_program("prod")
+    assert isinstance(run.error, pulumi.RunError)
+    assert str(run.error) == (
+        "central-data-platform:host.kind is 'oci', which this version cannot make yet; "
+        "use the stack `local`, or write {kind: local} on the machine itself"
+    )
+    assert not run.registrations
+
+
+def test_the_tree_belongs_to_the_stack(local: Recording) -> None:
+    assert local["platform-tree"].inputs["create"].endswith(" make-tree.sh /srv local")
+
+
+def test_a_second_run_asks_for_the_same(local: Recording) -> None:
+    again = run_program()
+    assert {r.urn: r.inputs for r in again.registrations} == {r.urn: r.inputs for r in local.registrations}

@@ -1,0 +1,389 @@
+"""Every text that a service or an operator reads: kept as a golden file, and sound for all settings that are accepted."""
+
+import configparser
+import re
+from collections.abc import Callable
+from ipaddress import IPv4Network
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.render import pgbouncer, postgres, redis, scram, services
+from components.render.env_file import env_file
+from components.render.service import Service, compose_file, service_text
+from components.settings import RESERVED_CONNECTIONS, LocalHostSettings, Settings, parse
+
+SETTINGS = Settings(host=LocalHostSettings(kind="local"))
+RULES = redis.users(admin_password="redis-admin-password", salt_key="salt-key")
+
+
+def described(settings: Settings) -> list[tuple[Service, str]]:
+    """The three services with images of the example."""
+    return [
+        (services.postgres_service(settings), "postgres@sha256:" + "1" * 64),
+        (services.redis_service(settings), "redis@sha256:" + "2" * 64),
+        (services.pgbouncer_service(settings), "percona/percona-pgbouncer@sha256:" + "3" * 64),
+    ]
+
+
+def roles_sql() -> str:
+    return postgres.roles_sql(
+        admin_verifier=scram.verifier("postgres-password", scram.salt("salt-key", postgres.ADMIN)),
+        auth_verifier=scram.verifier("auth-password", scram.salt("salt-key", postgres.AUTH_ROLE)),
+    )
+
+
+RENDERED: dict[str, Callable[[], str]] = {
+    "postgresql.conf": lambda: postgres.postgresql_conf(SETTINGS.postgres),
+    "pg_hba.conf": lambda: postgres.pg_hba_conf(SETTINGS.network),
+    "pg_ident.conf": postgres.pg_ident_conf,
+    "roles.sql": roles_sql,
+    "redis.conf": lambda: redis.redis_conf(SETTINGS.redis),
+    "users.acl": lambda: redis.users_acl(RULES),
+    "acl-commands.txt": lambda: redis.acl_commands(RULES, salt_key="salt-key"),
+    "pgbouncer.ini": lambda: pgbouncer.pgbouncer_ini(SETTINGS.pgbouncer),
+    "pgbouncer-pg_hba.conf": pgbouncer.pgbouncer_hba,
+    "userlist.txt": lambda: pgbouncer.userlist(auth_password='auth-"password'),
+    "platform.env": lambda: env_file(
+        {"POSTGRES_PASSWORD": "plain", "PGBOUNCER_AUTH_PASSWORD": "it's $5", "REDIS_ADMIN_PASSWORD": 'a\\b"c'}
+    ),
+    "docker-compose.yml": lambda: compose_file(described(SETTINGS), SETTINGS.network),
+    **{
+        f"service-{service.name}.yml": lambda service=service, image=image: service_text(service, image)
+        for service, image in described(SETTINGS)
+    },
+}
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_the_text_is_the_golden_one(name: str, golden: Callable[[str, str], None]) -> None:
+    golden(name, RENDERED[name]())
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_a_text_ends_with_a_line_and_has_no_blanks_at_the_end_of_one(name: str) -> None:
+    text = RENDERED[name]()
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+    assert not re.search(r"[ \t]$", text, re.MULTILINE)
+
+
+def test_a_failing_golden_test_says_how_to_accept_the_change(
+    golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UPDATE_GOLDEN", raising=False)
+    with pytest.raises(pytest.fail.Exception) as caught:
+        golden("pg_ident.conf", "something else\n")
+    said = str(caught.value)
+    assert "+something else" in said
+    assert "UPDATE_GOLDEN=1 .venv/bin/pytest tests/unit" in said
+
+
+# --- PostgreSQL ---
+
+# Context "postmaster" in PostgreSQL 17 (https://www.postgresql.org/docs/17/view-pg-settings.html); the tests on a real
+# server check the same against its pg_settings.
+NEEDS_RESTART = {
+    "archive_mode",
+    "autovacuum_freeze_max_age",
+    "autovacuum_max_workers",
+    "autovacuum_multixact_freeze_max_age",
+    "bonjour",
+    "bonjour_name",
+    "cluster_name",
+    "commit_timestamp_buffers",
+    "config_file",
+    "data_directory",
+    "data_sync_retry",
+    "debug_io_direct",
+    "dynamic_shared_memory_type",
+    "event_source",
+    "external_pid_file",
+    "hba_file",
+    "hot_standby",
+    "huge_page_size",
+    "huge_pages",
+    "ident_file",
+    "ignore_invalid_pages",
+    "jit_provider",
+    "listen_addresses",
+    "logging_collector",
+    "max_connections",
+    "max_files_per_process",
+    "max_locks_per_transaction",
+    "max_logical_replication_workers",
+    "max_notify_queue_pages",
+    "max_pred_locks_per_transaction",
+    "max_prepared_transactions",
+    "max_replication_slots",
+    "max_wal_senders",
+    "max_worker_processes",
+    "min_dynamic_shared_memory",
+    "multixact_member_buffers",
+    "multixact_offset_buffers",
+    "notify_buffers",
+    "port",
+    "recovery_target",
+    "recovery_target_action",
+    "recovery_target_inclusive",
+    "recovery_target_lsn",
+    "recovery_target_name",
+    "recovery_target_time",
+    "recovery_target_timeline",
+    "recovery_target_xid",
+    "reserved_connections",
+    "serializable_buffers",
+    "shared_buffers",
+    "shared_memory_type",
+    "shared_preload_libraries",
+    "subtransaction_buffers",
+    "superuser_reserved_connections",
+    "track_activity_query_size",
+    "track_commit_timestamp",
+    "transaction_buffers",
+    "unix_socket_directories",
+    "unix_socket_group",
+    "unix_socket_permissions",
+    "wal_buffers",
+    "wal_decode_buffer_size",
+    "wal_level",
+    "wal_log_hints",
+}
+
+
+def test_what_is_said_to_need_a_restart_is_what_does() -> None:
+    written = set(postgres.parameters(SETTINGS.postgres))
+    assert set(postgres.AT_START) == written & NEEDS_RESTART
+
+
+def test_the_restart_part_holds_just_that() -> None:
+    assert set(values(postgres.restart_part(SETTINGS.postgres))) == set(postgres.AT_START)
+
+
+def values(text: str) -> dict[str, str]:
+    """Name and value of each line of postgresql.conf, each name once."""
+    pairs = [line.split(" = ", 1) for line in text.splitlines() if line and not line.startswith("#")]
+    found = dict(pairs)
+    assert len(found) == len(pairs)
+    return found
+
+
+def test_nobody_gets_into_postgres_unproved() -> None:
+    rules = [line.split() for line in RENDERED["pg_hba.conf"]().splitlines() if not line.startswith("#")]
+    methods = {rule[3] if rule[0] == "local" else rule[4] for rule in rules}
+    assert methods == {"peer", "scram-sha-256", "reject"}
+    assert [rule for rule in rules if "peer" in rule] == [
+        ["local", "all", "platform_admin", "peer", "map=operator"]
+    ]
+    assert rules[-1] == ["host", "all", "all", "all", "reject"]
+
+
+def test_the_look_up_role_gets_in_from_the_platforms_network_only() -> None:
+    lines = RENDERED["pg_hba.conf"]().splitlines()
+    rules = [line.split()[1:] for line in lines if "pgbouncer_auth" in line]
+    assert rules == [
+        ["postgres", "pgbouncer_auth", "172.28.0.0/24", "scram-sha-256"],
+        ["all", "pgbouncer_auth", "all", "reject"],
+    ]
+
+
+def test_sql_carries_verifiers_and_no_password() -> None:
+    assert "password'" not in roles_sql().lower().replace("password 'scram", "")
+    assert roles_sql().count("PASSWORD 'SCRAM-SHA-256$4096:") == 2
+
+
+def test_sql_is_one_transaction_that_is_nothing_when_it_is_cut_off() -> None:
+    lines = roles_sql().splitlines()
+    assert lines[0] == "BEGIN;"
+    assert lines[-1] == "COMMIT;"
+    assert roles_sql().count("COMMIT") == 1
+
+
+# --- Redis ---
+
+
+def test_redis_texts_hold_no_password() -> None:
+    text = redis.users_acl(RULES) + redis.acl_commands(RULES, salt_key="salt-key")
+    assert "redis-admin-password" not in text
+    assert "salt-key" not in text
+    # The one clear password is that of the user who runs the commands.
+    assert redis.operator_password("salt-key") not in redis.users_acl(RULES)
+    assert text.count(redis.operator_password("salt-key")) == 1
+
+
+def test_redis_users_may_do_no_more_than_they_need() -> None:
+    allowed = {name: set(re.findall(r"(?<= )\+\S+", rule)) for name, rule in RULES.items()}
+    assert allowed == {
+        "default": set(),
+        "admin": {"+@all"},
+        "operator": {"+acl", "+ping"},
+        "health": {"+ping"},
+    }
+    assert RULES["default"].startswith("off ")
+    assert [name for name, rule in RULES.items() if "nopass" in rule] == ["health"]
+
+
+def test_the_commands_set_the_same_rules_as_the_file() -> None:
+    file = dict(line.removeprefix("user ").split(" ", 1) for line in redis.users_acl(RULES).splitlines())
+    login, *commands = redis.acl_commands(RULES, salt_key="salt-key").splitlines()
+    assert login == f"AUTH operator {redis.operator_password('salt-key')}"
+    said = (line.removeprefix("ACL SETUSER ").split(" reset ", 1) for line in commands)
+    assert dict(said) == file
+
+
+def test_the_operators_password_depends_on_the_salt_key_alone() -> None:
+    rotated = redis.users(admin_password="another", salt_key="salt-key")
+    assert rotated["operator"] == RULES["operator"]
+    assert rotated["admin"] != RULES["admin"]
+
+
+# --- PgBouncer ---
+
+
+@given(st.text(alphabet=st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1))
+def test_pgbouncer_reads_its_user_list_back(password: str) -> None:
+    text = pgbouncer.userlist(auth_password=password)
+    found = re.fullmatch(r'"pgbouncer_auth" "((?:[^"]|"")*)"\n', text)
+    assert found is not None
+    assert found.group(1).replace('""', '"') == password
+
+
+def ini(settings: Settings) -> configparser.SectionProxy:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(pgbouncer.pgbouncer_ini(settings.pgbouncer))
+    return parser["pgbouncer"]
+
+
+def test_pgbouncer_trusts_nobody() -> None:
+    assert ini(SETTINGS)["auth_type"] == "hba"
+    rules = [r.split() for r in pgbouncer.pgbouncer_hba().splitlines() if not r.startswith("#")]
+    assert {rule[-1] for rule in rules} == {"scram-sha-256"}
+
+
+# --- all settings that are accepted ---
+
+
+def _sizes(low: int) -> st.SearchStrategy[int]:
+    return st.integers(low, 1_000_000)
+
+
+@st.composite
+def raw_settings(draw: st.DrawFn) -> dict[str, Any]:
+    """A stack's configuration that is accepted."""
+    ports = draw(st.lists(st.integers(1, 65535), min_size=3, max_size=3, unique=True))
+    connections = draw(st.integers(20, 10_000))
+    memory = draw(_sizes(256))
+    redis_memory = draw(_sizes(64))
+    subnet = IPv4Network((draw(st.integers(0, 2**32 - 1)), draw(st.integers(8, 28))), strict=False)
+    return {
+        "host": {"kind": "local"},
+        "srvRoot": "/" + draw(st.text("abc '\"#&{}-_.é", min_size=1).map(lambda t: f"x{t}x")),
+        "network": {
+            "subnet": str(subnet),
+            "publishAddress": draw(st.sampled_from(["127.0.0.1", "10.0.0.5", "192.168.1.1"])),
+        },
+        "postgres": {
+            "port": ports[0],
+            "memory": memory,
+            "shmSize": draw(st.integers(64, memory)),
+            "maxConnections": connections,
+            "timezone": draw(st.sampled_from(["UTC", "Europe/Berlin", "Etc/GMT+3"])),
+            "statementTimeoutSeconds": draw(st.integers(0, 100_000)),
+            "slotWalLimit": draw(_sizes(64)),
+        },
+        "redis": {
+            "port": ports[1],
+            "memory": redis_memory,
+            "maxmemory": draw(st.integers(16, redis_memory * 2 // 3)),
+        },
+        "pgbouncer": {
+            "port": ports[2],
+            "memory": draw(_sizes(32)),
+            "poolSize": draw(st.integers(1, connections - RESERVED_CONNECTIONS)),
+        },
+    }
+
+
+ACCEPTED = raw_settings().map(lambda raw: parse(Settings, raw, where=""))
+
+
+def megabytes(text: str) -> int:
+    assert text.endswith("MB")
+    return int(text.removesuffix("MB"))
+
+
+@given(ACCEPTED)
+def test_postgres_memory_is_positive_and_within_the_containers(accepted: Settings) -> None:
+    found = values(postgres.postgresql_conf(accepted.postgres))
+    shared = megabytes(found["shared_buffers"])
+    assert 0 < shared < accepted.postgres.memory
+    assert shared < megabytes(found["effective_cache_size"]) <= accepted.postgres.memory
+    for name in ("work_mem", "maintenance_work_mem"):
+        assert 0 < megabytes(found[name]) < accepted.postgres.memory
+    assert megabytes(found["max_slot_wal_keep_size"]) == accepted.postgres.slot_wal_limit
+    assert all(found.values())
+
+
+@given(ACCEPTED)
+def test_redis_data_leaves_room_for_a_background_save(accepted: Settings) -> None:
+    conf = dict(
+        line.split(" ", 1) for line in redis.redis_conf(accepted.redis).splitlines() if line[:1].isalpha()
+    )
+    limit = int(conf["maxmemory"].removesuffix("mb"))
+    assert limit > 0
+    assert limit * 3 <= accepted.redis.memory * 2
+
+
+@given(ACCEPTED)
+def test_a_pool_leaves_connections_for_the_operator(accepted: Settings) -> None:
+    most = int(values(postgres.postgresql_conf(accepted.postgres))["max_connections"])
+    assert int(ini(accepted)["default_pool_size"]) + RESERVED_CONNECTIONS <= most
+
+
+def undo_interpolation(text: str) -> str:
+    """What compose makes of a text without variables; fails where there is one."""
+    assert "$" not in text.replace("$$", "")
+    return text.replace("$$", "$")
+
+
+@settings(max_examples=15)
+@given(ACCEPTED)
+def test_compose_reads_the_services_back(accepted: Settings) -> None:
+    text = yaml.safe_load(undo_interpolation(compose_file(described(accepted), accepted.network)))
+    assert list(text["services"]) == ["postgres-db", "redis-cache", "pgbouncer"]
+    for service, image in described(accepted):
+        read = text["services"][service.name]
+        (port,) = read["ports"]
+        assert (port["host_ip"], int(port["published"]), port["target"]) == service.publish
+        assert [(m["source"], m["target"], m["read_only"]) for m in read["volumes"]] == [
+            (m.source, m.target, m.read_only) for m in service.mounts
+        ]
+        alone = yaml.safe_load(undo_interpolation(service_text(service, image)))
+        (same,) = alone["services"].values()
+        assert same == {key: value for key, value in read.items() if key != "depends_on"}
+
+
+def test_a_dollar_sign_in_a_command_is_no_variable_to_compose() -> None:
+    service = Service(
+        name="x",
+        command=["echo", "$HOME $$ ${x}"],
+        health_test=["CMD", "true"],
+        health_start_period="1s",
+        mounts=[],
+        publish=("127.0.0.1", 1, 1),
+        memory=64,
+        stop_signal="SIGTERM",
+        stop_grace_seconds=1,
+    )
+    text = yaml.safe_load(undo_interpolation(service_text(service, "i")))
+    assert text["services"]["x"]["command"] == ["echo", "$HOME $$ ${x}"]
+
+
+def test_a_change_of_one_service_does_not_change_the_text_of_another() -> None:
+    changed = parse(Settings, {"host": {"kind": "local"}, "redis": {"memory": 1024}}, where="")
+    before = {service.name: service_text(service, image) for service, image in described(SETTINGS)}
+    after = {service.name: service_text(service, image) for service, image in described(changed)}
+    assert {name for name in before if before[name] != after[name]} == {"redis-cache"}

@@ -1,0 +1,101 @@
+"""What an operator sees: one line a step, pulumi's events as short lines, errors once."""
+
+import io
+from typing import Any
+
+import pytest
+
+from scripts.workstation import trouble
+from scripts.workstation.events import Narrator, summary
+from scripts.workstation.progress import Progress, duration
+
+URN = "urn:pulumi:local::p::docker:index/container:Container::redis"
+
+
+def step(op: str, *, custom: bool = True, kind: str = "docker:index/container:Container") -> dict[str, Any]:
+    return {"op": op, "urn": URN, "type": kind, "new": {"custom": custom}}
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_durations() -> None:
+    assert [duration(s) for s in (0.44, 9.96, 42.4, 242)] == ["0.4 s", "10.0 s", "42 s", "4 min 2 s"]
+
+
+def test_one_line_a_step() -> None:
+    stream = io.StringIO()
+    progress = Progress(2, stream)
+    with progress.step("engine") as first:
+        first.result("20.10")
+    with progress.step("pulumi") as second:
+        second.line("created x")
+    assert (
+        stream.getvalue()
+        == "[1/2] engine ... 20.10, 0.0 s\n[2/2] pulumi ... \n      created x\n[2/2] pulumi: 0.0 s\n"
+    )
+
+
+def test_a_failed_step_ends_its_line() -> None:
+    stream = io.StringIO()
+    with pytest.raises(ValueError, match="x"), Progress(1, stream).step("engine"):
+        raise ValueError("x")
+    assert stream.getvalue() == "[1/1] engine ... failed after 0.0 s\n"
+
+
+def test_events_become_short_lines() -> None:
+    said: list[str] = []
+    clock = Clock()
+    narrator = Narrator(said.append, clock)
+    narrator.hear({"resourcePreEvent": {"metadata": step("create")}})
+    clock.now = 25
+    narrator.tick()
+    narrator.hear({"resOutputsEvent": {"metadata": step("create")}})
+    assert said == ["… waiting for Container redis (25 s)", "created Container redis (25 s)"]
+
+
+@pytest.mark.parametrize(
+    "silent", [step("same"), step("create", custom=False), step("create", kind="pulumi:providers:docker")]
+)
+def test_book_keeping_is_not_shown(silent: dict[str, Any]) -> None:
+    said: list[str] = []
+    narrator = Narrator(said.append)
+    narrator.hear({"resourcePreEvent": {"metadata": silent}})
+    narrator.hear({"resOutputsEvent": {"metadata": silent}})
+    assert said == []
+
+
+def test_errors_are_kept_once_and_debug_lines_not_at_all() -> None:
+    said: list[str] = []
+    narrator = Narrator(said.append)
+    for severity, message in [
+        ("debug", "registering hunter2"),
+        ("warning", "careful"),
+        ("warning", "careful"),
+        ("error", "postgres.port is 99999; write less"),
+        ("error", "an unhandled error occurred: program exited with non-zero exit code: 1"),
+    ]:
+        narrator.hear({"diagnosticEvent": {"severity": severity, "message": f"{message}\n"}})
+    assert said == ["warning: careful"]
+    assert narrator.errors == ["postgres.port is 99999; write less"]
+
+
+def test_summaries() -> None:
+    assert summary({"same": 40}) == "nothing to change in 40 resources"
+    assert summary({"create": 2, "update": 1, "same": 3}) == "2 created, 1 changed"
+
+
+def test_trouble_is_one_sentence_and_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> int:
+        raise trouble.Trouble("the engine is asleep; wake it", 3)
+
+    with pytest.raises(SystemExit) as ended:
+        trouble.command(main)
+    assert ended.value.code == 3
+    assert capsys.readouterr().err == "error: the engine is asleep; wake it\n"
