@@ -1,0 +1,96 @@
+#!/bin/sh
+# Provides the platform's images where no image registry can be reached: builds them from Debian packages,
+# serves them from a registry on 127.0.0.1, and writes the catalogue that names them by digest.
+#
+#   provide.sh CATALOGUE [--socket PATH]
+#
+# CATALOGUE has the form of images.json. A second one, with .next.json in place of .json, names another PostgreSQL
+# image that only its digest tells apart, to try an upgrade with. With --socket the Docker engine there pulls
+# the images.
+# What was built once is kept in $CDP_CACHE_DIR, else ~/.cache/central-data-platform.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+cache=${CDP_CACHE_DIR:-$HOME/.cache/central-data-platform}
+port=${CDP_REGISTRY_PORT:-5443}
+NAMES="postgres redis pgbouncer"
+UNUSED_DAYS=14 # images of an older recipe are kept this long after their last use
+
+die() {
+  echo "provide.sh: $1" >&2
+  exit 1
+}
+
+say() { echo "images: $1"; }
+
+# All that decides what is in an image; a change of it makes new images beside the old ones.
+recipe_hash() {
+  {
+    # shellcheck disable=SC2086 # a list of names
+    (cd "$here" && find add-user.sh build.sh oci.py strip.sh $NAMES -type f -exec sha256sum '{}' + | LC_ALL=C sort)
+    dpkg --print-architecture
+  } | sha256sum | cut -c 1-16
+}
+
+build() { # NAME
+  [ ! -d "$images/$1" ] || return 0
+  began=$(date +%s)
+  say "$1: building it from Debian packages (about half a minute)"
+  "$here/build.sh" "$1" "$images/$1"
+  say "$1: built in $(($(date +%s) - began)) s"
+}
+
+build_all() {
+  # PostgreSQL's takes as long as the other two together.
+  build postgres &
+  first=$!
+  failed=''
+  (build redis && build pgbouncer) || failed=yes
+  wait "$first" || failed=yes
+  [ -z "$failed" ] || die "not every image could be built: see the lines above"
+}
+
+pull() { # CATALOGUE
+  references=$("$here/oci.py" references "$1")
+  for reference in $references; do
+    docker --host "unix://$socket" image inspect "$reference" >/dev/null 2>&1 ||
+      docker --host "unix://$socket" pull --quiet "$reference" >/dev/null ||
+      die "the Docker engine on $socket cannot pull $reference"
+  done
+  say "the Docker engine on $socket has them"
+}
+
+[ $# -ge 1 ] || die "usage: provide.sh CATALOGUE [--socket PATH]"
+catalogue=$1
+socket=''
+shift
+case "$#,${1-}" in
+  0,) ;;
+  2,--socket) socket=$2 ;;
+  *) die "unknown option '$1': only --socket PATH may follow the catalogue" ;;
+esac
+
+command -v dpkg >/dev/null || die "images are built from Debian packages, and this machine has no dpkg: use Debian or Ubuntu"
+"$here/../docker/ensure-packages.sh" mmdebstrap debian-archive-keyring docker-registry python3
+mkdir -p "$cache"
+exec 7>"$cache/images.lock"
+flock -n 7 || {
+  say "waiting for another build to end"
+  flock 7
+}
+images=$cache/images-$(recipe_hash)
+# What a build that was cut short has left; whole ones have no dot in their names.
+rm -rf --one-file-system "$images"/*.*
+# The lock goes with them: where this script is killed alone, the next one waits for the builds that go on.
+build_all
+touch "$images"
+find "$cache" -maxdepth 1 -name 'images-*' -mtime "+$UNUSED_DAYS" -exec rm -rf '{}' +
+"$here/registry.sh" start --port "$port" --storage "$cache/registry"
+# shellcheck disable=SC2086 # a list of names
+push() { "$here/oci.py" push "$images" "$1" $NAMES --registry "127.0.0.1:$port" "--suffix=$2"; }
+push "$catalogue" ''
+push "${catalogue%.json}.next.json" -next
+say "catalogue written to $catalogue"
+[ -z "$socket" ] || pull "$catalogue"
+# shellcheck disable=SC2086 # a list of names
+"$here/oci.py" describe "$images" $NAMES
