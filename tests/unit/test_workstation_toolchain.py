@@ -62,7 +62,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
             """Keep the tests' output clean."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setenv("CDP_PULUMI_RELEASES", f"http://127.0.0.1:{server.server_address[1]}")
     monkeypatch.setattr(release.platform, "system", lambda: "Linux")
     monkeypatch.setattr(release.platform, "machine", lambda: "x86_64")

@@ -1,0 +1,116 @@
+"""pulumi's engine events (`--json`), as short lines for a person."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from scripts.workstation.progress import duration
+
+WAITING_SECONDS = 20.0
+_DONE = {
+    "create": "created",
+    "create-replacement": "created anew",
+    "delete": "deleted",
+    "delete-replaced": "removed the old",
+    "discard": "let go",
+    "import": "imported",
+    "read": "read",
+    "update": "changed",
+}
+# The engine's own book-keeping: steps without work behind them.
+_SILENT = {"same", "refresh", "replace", "read-replacement", "discard-replaced", "remove-pending-replace"}
+# Said after the error that matters, once more in other words.
+_CONSEQUENCES = ("an unhandled error occurred: program exited", "update failed", "preview failed")
+
+
+def kind_of(token: str) -> str:
+    """`Container` of `docker:index/container:Container`."""
+    return token.rpartition(":")[2].rpartition("/")[2]
+
+
+def name_of(urn: str) -> str:
+    """The resource's own name."""
+    return urn.rpartition("::")[2]
+
+
+class Narrator:
+    """Turns events into lines: what is done, what failed, what is being waited for."""
+
+    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._say = say
+        self._clock = clock
+        self._under_way: dict[str, tuple[str, float]] = {}
+        self._last_word = clock()
+        self._said: set[str] = set()
+        self.errors: list[str] = []
+        self.changes: dict[str, int] = {}
+
+    def hear(self, event: Mapping[str, Any]) -> None:
+        """One event."""
+        if pre := event.get("resourcePreEvent"):
+            self._begin(pre["metadata"])
+        elif done := event.get("resOutputsEvent"):
+            self._done(done["metadata"])
+        elif failed := event.get("resOpFailedEvent"):
+            self._failed(failed["metadata"])
+        elif diagnostic := event.get("diagnosticEvent"):
+            self._diagnose(diagnostic)
+        elif summary := event.get("summaryEvent"):
+            self.changes = dict(summary.get("resourceChanges") or {})
+
+    def tick(self) -> None:
+        """Say what is waited for, when nothing was said for long."""
+        if self._under_way and self._clock() - self._last_word >= WAITING_SECONDS:
+            text, began = next(iter(self._under_way.values()))
+            more = f" and {len(self._under_way) - 1} more" if len(self._under_way) > 1 else ""
+            self._speak(f"… waiting for {text}{more} ({duration(self._clock() - began)})")
+
+    def _begin(self, step: Mapping[str, Any]) -> None:
+        if self._shown(step):
+            self._under_way[step["urn"]] = (self._text(step), self._clock())
+
+    def _done(self, step: Mapping[str, Any]) -> None:
+        text, began = self._under_way.pop(step["urn"], ("", 0.0))
+        if text:
+            self._speak(f"{_DONE.get(step['op'], step['op'])} {text} ({duration(self._clock() - began)})")
+
+    def _failed(self, step: Mapping[str, Any]) -> None:
+        self._under_way.pop(step["urn"], None)
+        self._speak(f"FAILED {self._text(step)}")
+
+    def _diagnose(self, diagnostic: Mapping[str, Any]) -> None:
+        severity = diagnostic.get("severity")
+        message = str(diagnostic.get("message", "")).strip()
+        if severity not in ("warning", "error") or not message or message in self._said:
+            return
+        if severity == "error" and message.startswith(_CONSEQUENCES):
+            return
+        self._said.add(message)
+        about = f"{name_of(diagnostic['urn'])}: " if diagnostic.get("urn") else ""
+        if severity == "error":
+            self.errors.append(about + message)
+        else:
+            self._speak(f"warning: {about}{message}")
+
+    @staticmethod
+    def _shown(step: Mapping[str, Any]) -> bool:
+        # Components and providers are book-keeping; what a person waits for is custom and of a provider.
+        custom = bool((step.get("new") or step.get("old") or {}).get("custom"))
+        return custom and step["op"] not in _SILENT and not str(step["type"]).startswith("pulumi:")
+
+    @staticmethod
+    def _text(step: Mapping[str, Any]) -> str:
+        return f"{kind_of(step['type'])} {name_of(step['urn'])}"
+
+    def _speak(self, text: str) -> None:
+        self._last_word = self._clock()
+        self._say(text)
+
+
+def summary(changes: Mapping[str, int]) -> str:
+    """`nothing to change`, or `4 created, 1 changed`."""
+    parts = [
+        f"{count} {_DONE[op]}" for op, count in changes.items() if count and op in _DONE and op != "read"
+    ]
+    parts += [f"{changes['replace']} replaced"] if changes.get("replace") else []
+    return ", ".join(parts) or f"nothing to change in {changes.get('same', 0)} resources"

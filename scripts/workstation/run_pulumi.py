@@ -1,0 +1,137 @@
+"""Running pulumi: followed through its events for the local stack, or left to the user's terminal for the others."""
+
+import json
+import queue
+import signal
+import subprocess
+import threading
+from collections.abc import Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import IO, Any
+
+from scripts.workstation.events import Narrator, summary
+from scripts.workstation.paths import ROOT
+from scripts.workstation.progress import Step
+from scripts.workstation.session import Session
+from scripts.workstation.shell import answer, last_line, log_path
+from scripts.workstation.trouble import Trouble
+
+
+class Cancelled(Trouble):
+    """Ctrl-C, after which pulumi ended in its own way."""
+
+
+def attached(session: Session, words: Sequence[str]) -> int:
+    """Run with the terminal as it is. pulumi is in the terminal's group and hears Ctrl-C itself."""
+    with _handling(lambda *_: None):
+        return subprocess.run(words, env=session.environment, cwd=ROOT, check=False).returncode
+
+
+def followed(session: Session, words: Sequence[str], *, step: Step, what: str) -> None:
+    """Run an operation of the local stack and show it as short lines. Raises Trouble with pulumi's exit code."""
+    log = log_path(f"pulumi-{what}")
+    cancelled = threading.Event()
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            [*words, "--yes", "--json", "--non-interactive", "--color", "never"],
+            env=session.environment,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            # A group of its own: the terminal's Ctrl-C reaches us alone, and we hand it on once. A second
+            # one would make pulumi drop what it is in the middle of.
+            process_group=0,
+        )
+
+        def cancel(*_: Any) -> None:
+            if not cancelled.is_set():
+                cancelled.set()
+                step.line("Ctrl-C: pulumi finishes what it has begun, then stops; please wait")
+                process.send_signal(signal.SIGINT)
+
+        with _handling(cancel):
+            narrator = _listen(process, step, file)
+            code = process.wait()
+    if cancelled.is_set() and code:
+        raise Cancelled(f"the {what} was stopped by Ctrl-C; run make {what} to go on from there", code)
+    if code:
+        reason = "\n       ".join(narrator.errors) or last_line(log)
+        raise Trouble(f"pulumi {what} failed: {reason}\n       the log is {log}", code)
+    step.result(summary(narrator.changes))
+
+
+def _listen(process: subprocess.Popen[str], step: Step, log: IO[str]) -> Narrator:
+    """Read both streams to their ends; the main thread stays free to handle signals."""
+    lines: queue.Queue[tuple[str, str] | None] = queue.Queue()
+
+    def pump(name: str, stream: IO[str]) -> None:
+        for line in stream:
+            lines.put((name, line.rstrip("\n")))
+        lines.put(None)
+
+    streams = [(name, s) for name, s in (("out", process.stdout), ("err", process.stderr)) if s]
+    for name, stream in streams:
+        threading.Thread(target=pump, args=(name, stream), daemon=True).start()
+    narrator = Narrator(step.line)
+    open_streams = len(streams)
+    while open_streams:
+        try:
+            item = lines.get(timeout=1)
+        except queue.Empty:
+            narrator.tick()
+            continue
+        if item is None:
+            open_streams -= 1
+        else:
+            _hear(narrator, *item, log)
+    return narrator
+
+
+def _hear(narrator: Narrator, stream: str, line: str, log: IO[str]) -> None:
+    try:
+        event = json.loads(line) if stream == "out" else None
+    except json.JSONDecodeError:
+        event = None
+    if not isinstance(event, dict):
+        if line:
+            log.write(f"{line}\n")
+            if line.startswith("error: "):
+                narrator.errors.append(line.removeprefix("error: "))
+        return
+    narrator.hear(event)
+    # Only what people read: events also carry every property, and debug lines.
+    diagnostic = event.get("diagnosticEvent") or {}
+    if diagnostic.get("severity") not in (None, "debug"):
+        log.write(f"{diagnostic.get('prefix', '')}{str(diagnostic.get('message', '')).strip()}\n")
+    for name in ("resourcePreEvent", "resOutputsEvent", "resOpFailedEvent"):
+        if step := (event.get(name) or {}).get("metadata"):
+            log.write(f"{name} {step.get('op')} {step.get('urn')}\n")
+
+
+@contextmanager
+def _handling(handler: Any) -> Any:
+    """Handle Ctrl-C, and a polite request to end, while pulumi runs."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        handler(number, frame)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def outputs(session: Session) -> dict[str, Any]:
+    """The stack's outputs; empty before the first `up`."""
+    said = answer(session.words("stack", "output", "--json"), environment=session.environment)
+    if said.returncode:
+        raise Trouble(
+            f"the outputs of stack {session.stack} cannot be read: {said.stderr.strip().removeprefix('error: ')}"
+        )
+    return json.loads(said.stdout or "{}")

@@ -1,0 +1,86 @@
+"""How pulumi is called for a stack: its environment, and which options go with it."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from scripts.workstation.paths import VENV
+from scripts.workstation.toolchain import Toolchain
+
+# The local stack has its own of each; the user's would reach into another stack.
+_FOREIGN = (
+    "PULUMI_CONFIG_PASSPHRASE",
+    "PULUMI_STACK",
+    "PULUMI_CONFIG",
+    "DOCKER_CONTEXT",
+    "PYTHONHOME",
+    "PYTHONPATH",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """pulumi for one stack. The environment is kept out of every representation."""
+
+    stack: str
+    environment: dict[str, str] = field(repr=False)
+    config_file: Path | None = None
+    executable: str = "pulumi"
+
+    def words(self, *command: str, config: bool = False) -> list[str]:
+        """A command line for this stack; `config` where the command reads its configuration."""
+        options = ["--config-file", str(self.config_file)] if config and self.config_file else []
+        return [self.executable, *command, "--stack", self.stack, *options]
+
+
+def search_path(toolchain: Toolchain) -> str:
+    """PATH with the virtual environment first: a language host that does not know `virtualenv` finds it there."""
+    folders = [str(VENV / "bin"), *([str(toolchain.folder)] if toolchain.folder else [])]
+    return os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)])
+
+
+def executable(toolchain: Toolchain) -> str:
+    """The pulumi to run, whatever is first on the caller's PATH."""
+    return str(toolchain.folder / "pulumi") if toolchain.folder else "pulumi"
+
+
+def remote_session(stack: str, toolchain: Toolchain) -> Session:
+    """A stack of the user's own backend: our toolchain and virtual environment, and the rest as the user has it."""
+    return Session(
+        stack=stack,
+        environment={**os.environ, "PATH": search_path(toolchain), "VIRTUAL_ENV": str(VENV)},
+        executable=executable(toolchain),
+    )
+
+
+def local_session(
+    stack: str,
+    toolchain: Toolchain,
+    *,
+    backend: Path,
+    passphrase: Path,
+    config_file: Path,
+    docker_host: str,
+    stand_in_home: Path | None,
+) -> Session:
+    """The local stack: a file backend, a passphrase file, and, with stand-in plugins, a PULUMI_HOME that holds only them."""
+    environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN} | {
+        "PATH": search_path(toolchain),
+        "VIRTUAL_ENV": str(VENV),
+        "PULUMI_BACKEND_URL": f"file://{quote(str(backend))}",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "DOCKER_HOST": docker_host,
+    }
+    if stand_in_home:
+        environment |= {
+            "PULUMI_HOME": str(stand_in_home),
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        }
+    return Session(
+        stack=stack,
+        environment=environment,
+        config_file=config_file,
+        executable=executable(toolchain),
+    )
