@@ -1,5 +1,6 @@
 """A container of the platform: the image, compose's hash of the service, and the container with compose's labels."""
 
+import asyncio
 import os
 import subprocess
 from collections.abc import Sequence
@@ -130,7 +131,9 @@ def _stray_hook(name: str, args: ContainerArgs) -> pulumi.ResourceHook:
     async def remove_stray(_: pulumi.ResourceHookArgs) -> None:
         docker_host = await args.host.docker_host.future()
         service = args.service
-        ran = subprocess.run(
+        # In a thread: a clean stop may take two minutes, in which the program has other resources to register.
+        ran = await asyncio.to_thread(
+            subprocess.run,
             [
                 "sh",
                 str(SCRIPTS / "remove-stray.sh"),
@@ -139,7 +142,7 @@ def _stray_hook(name: str, args: ContainerArgs) -> pulumi.ResourceHook:
                 args.srv_root,
                 str(service.stop_grace_seconds),
             ],
-            env={**os.environ, "DOCKER_HOST": docker_host or ""},
+            env=_docker_environment(docker_host or ""),
             capture_output=True,
             text=True,
             check=False,
@@ -148,3 +151,9 @@ def _stray_hook(name: str, args: ContainerArgs) -> pulumi.ResourceHook:
             raise pulumi.RunError(ran.stderr.strip())
 
     return pulumi.ResourceHook(f"{name}-remove-stray", remove_stray)
+
+
+def _docker_environment(docker_host: str) -> dict[str, str]:
+    # What docker and ssh need, and no more: this process' own environment holds the stack's configuration.
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "SSH_AUTH_SOCK") if name in os.environ}
+    return {**kept, "DOCKER_HOST": docker_host}

@@ -114,7 +114,11 @@ class CentralDataPlatform(pulumi.ComponentResource):
             HostFile(
                 path=f"apps/{COMPOSE_PROJECT}/docker-compose.yml",
                 content=pulumi.Output.all(**self.images).apply(
-                    lambda images: compose_file([(s, images[s.name]) for s in described], settings.network)
+                    lambda images: compose_file(
+                        [(s, images[s.name]) for s in described],
+                        settings.network,
+                        srv_root=settings.srv_root,
+                    )
                 ),
             ),
             in_tree,

@@ -17,16 +17,18 @@ def secret_fault(value: str) -> str | None:
         return "is empty"
     if not re.fullmatch(r"[ -~]+", value):
         return "holds a control character or one beyond ASCII"
+    if re.match(r"md5[0-9a-f]{32}$|SCRAM-SHA-256\$", value):
+        return "looks like the hash of a password, which PgBouncer would take for one"
     if "`" in value and ("'" in value or _ends_in_escape(value)):
         return "holds a backtick together with a single quote or a final backslash, which compose and sh read differently"
     return None
 
 
 def quote(value: str) -> str:
-    """One value, quoted. Raises SettingsError for what `secret_fault` refuses.
+    r"""One value, quoted. Raises SettingsError for what `secret_fault` refuses.
 
     In single quotes sh takes everything as it is, and compose all but a backslash before the closing quote
-    (compose-go, dotenv/parser.go); in double quotes both undo \\\\\\\\, \\\\" and \\\\$, but only sh undoes \\\\`.
+    (compose-go, dotenv/parser.go); in double quotes both undo \\, \" and \$, but only sh undoes \`.
     """
     if fault := secret_fault(value):
         raise SettingsError(f"a value for platform.env {fault}; choose one of [A-Za-z0-9_-]")

@@ -100,7 +100,7 @@ def compose_service(service: Service, image: str) -> dict[str, Any]:
     return {key: value for key, value in text.items() if value not in (None, [], {})}
 
 
-def compose_file(services: Sequence[tuple[Service, str]], network: NetworkSettings) -> str:
+def compose_file(services: Sequence[tuple[Service, str]], network: NetworkSettings, *, srv_root: str) -> str:
     """docker-compose.yml. It interpolates nothing, so that no secret can reach an environment through it."""
     text = {
         "name": COMPOSE_PROJECT,
@@ -123,7 +123,7 @@ def compose_file(services: Sequence[tuple[Service, str]], network: NetworkSettin
     }
     return (
         "# Made by Pulumi: the containers that it runs, for break-glass.\n"
-        "# sudo docker compose --env-file /srv/config/platform.env up -d\n" + _yaml(text)
+        f"# sudo docker compose --env-file {srv_root}/config/platform.env up -d\n" + _yaml(text)
     )
 
 

@@ -269,8 +269,9 @@ def test_it_makes_room_for_itself(made: Made) -> None:
 FAKE_DOCKER = """\
 #!/bin/sh
 echo "$DOCKER_HOST $*" >>"$0.log"
+env >>"$0.environment"
 case "$*" in
-  *working_dir*) echo "$WORKING_DIR" ;;
+  *working_dir*) cat "$0.working_dir" ;;
   *inspect*) echo postgres-stack ;;
 esac
 """
@@ -287,7 +288,8 @@ def run_hook(
         docker.write_text(FAKE_DOCKER, encoding="utf-8")
         docker.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-        monkeypatch.setenv("WORKING_DIR", working_dir)
+        (tmp_path / "docker.working_dir").write_text(working_dir, encoding="utf-8")
+        monkeypatch.setenv("PULUMI_CONFIG", "CANARY")
 
         def program() -> pulumi.Output[None]:
             args = ContainerArgs(
@@ -307,6 +309,13 @@ def run_hook(
         return error, (tmp_path / "docker.log").read_text(encoding="utf-8").splitlines()
 
     return run
+
+
+def test_the_hook_hands_on_nothing_of_the_program_s_environment(
+    run_hook: Callable[[str], tuple[BaseException | None, list[str]]], tmp_path: Path
+) -> None:
+    run_hook("/srv/apps/postgres-stack")
+    assert "CANARY" not in (tmp_path / "docker.environment").read_text(encoding="utf-8")
 
 
 def test_the_hook_removes_a_container_of_ours(

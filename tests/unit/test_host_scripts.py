@@ -691,7 +691,7 @@ def test_the_console_is_reached_over_its_socket_without_network_or_password(host
     (run,) = [call for call in host.calls("docker") if call[0] == "run"]
     name = run[run.index("--name") + 1]
     assert run[: run.index("--entrypoint")] == [
-        *f"run --rm --name {name} --network none --user 1001:1001 --cap-drop ALL --volume".split(),
+        *f"run --sig-proxy=false --rm --name {name} --network none --user 1001:1001 --cap-drop ALL --volume".split(),
         f"{host.srv}/run/pgbouncer:/var/run/pgbouncer",
     ]
     assert run[run.index("--entrypoint") + 1 :][:2] == ["psql", "postgres@sha256:1"]

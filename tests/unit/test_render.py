@@ -50,7 +50,9 @@ RENDERED: dict[str, Callable[[], str]] = {
     "platform.env": lambda: env_file(
         {"POSTGRES_PASSWORD": "plain", "PGBOUNCER_AUTH_PASSWORD": "it's $5", "REDIS_ADMIN_PASSWORD": 'a\\b"c'}
     ),
-    "docker-compose.yml": lambda: compose_file(described(SETTINGS), SETTINGS.network),
+    "docker-compose.yml": lambda: compose_file(
+        described(SETTINGS), SETTINGS.network, srv_root=SETTINGS.srv_root
+    ),
     **{
         f"service-{service.name}.yml": lambda service=service, image=image: service_text(service, image)
         for service, image in described(SETTINGS)
@@ -352,7 +354,9 @@ def undo_interpolation(text: str) -> str:
 @settings(max_examples=15)
 @given(ACCEPTED)
 def test_compose_reads_the_services_back(accepted: Settings) -> None:
-    text = yaml.safe_load(undo_interpolation(compose_file(described(accepted), accepted.network)))
+    text = yaml.safe_load(
+        undo_interpolation(compose_file(described(accepted), accepted.network, srv_root=accepted.srv_root))
+    )
     assert list(text["services"]) == ["postgres-db", "redis-cache", "pgbouncer"]
     for service, image in described(accepted):
         read = text["services"][service.name]

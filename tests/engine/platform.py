@@ -1,0 +1,259 @@
+"""One platform for tests: a copy of the program, a stack driven by the Automation API, and clients of what it runs."""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import redis
+import yaml
+from pulumi import automation
+
+CHECKOUT = Path(__file__).parents[2]
+PROJECT = "central-data-platform"
+STACK = "local"
+PROGRAM = ("__main__.py", "Pulumi.yaml", "components", "images.json")
+SECRET_KEYS = ("postgresPassword", "pgbouncerAuthPassword", "redisAdminPassword", "saltKey")
+CONTAINERS = ("postgres-db", "redis-cache", "pgbouncer")
+
+
+@dataclass
+class Run:
+    """What one run of the engine did and said."""
+
+    output: str
+    events: list[Any] = field(default_factory=list)
+
+    def operations(self) -> dict[str, str]:
+        """Operation by resource name, without what stayed the same."""
+        seen: dict[str, str] = {}
+        for event in self.events:
+            if event.resource_pre_event:
+                metadata = event.resource_pre_event.metadata
+                if metadata.op not in ("same", "read", "refresh"):
+                    seen[metadata.urn.rpartition("::")[2]] = str(getattr(metadata.op, "value", metadata.op))
+        return seen
+
+
+class Platform:
+    """`folder` holds the program, its backend and /srv; everything in it is the test's own."""
+
+    def __init__(self, folder: Path, docker_host: str, catalogue: Path) -> None:
+        self.folder = folder
+        self.project = folder / "project"
+        self.srv = folder / "srv"
+        self.docker_host = docker_host
+        self.secrets = {key: f"CANARY{secrets.token_hex(12)}" for key in SECRET_KEYS}
+        self.config: dict[str, Any] = {
+            "host": {"kind": "local", "socket": docker_host},
+            "srvRoot": str(self.srv),
+            "imageCatalogue": str(catalogue),
+            "postgres": {"memory": 512, "port": 5432},
+        }
+        self.project.mkdir(parents=True)
+        for name in PROGRAM:
+            source = CHECKOUT / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, self.project / name)
+        shutil.copytree(CHECKOUT / "scripts" / "host", self.project / "scripts" / "host")
+        (folder / "backend").mkdir()
+        self.environment = {
+            **os.environ,
+            "PULUMI_BACKEND_URL": f"file://{folder}/backend",
+            "PULUMI_CONFIG_PASSPHRASE": "tests",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_AUTOMATION_API_SKIP_VERSION_CHECK": "true",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "DOCKER_HOST": docker_host,
+        }
+        # The language host finds Python here, as in a checkout.
+        (self.project / ".venv").symlink_to(Path(sys.prefix))
+        self.stack = automation.create_or_select_stack(
+            stack_name=STACK,
+            work_dir=str(self.project),
+            opts=automation.LocalWorkspaceOptions(env_vars=self.environment),
+        )
+        # The containers after the last `up` that was not disturbed since.
+        self._settled: dict[str, str] = {}
+        self.write_config()
+
+    def write_config(self) -> None:
+        """Bring the stack's configuration file to `config` and `secrets`."""
+        path = self.project / f"Pulumi.{STACK}.yaml"
+        text = yaml.safe_load(path.read_text()) if path.exists() else {}
+        text["config"] = {f"{PROJECT}:{key}": value for key, value in self.config.items()}
+        path.write_text(yaml.safe_dump(text))
+        for key, value in self.secrets.items():
+            self.pulumi("config", "set", "--stack", STACK, "--secret", key, stdin=value)
+
+    @contextmanager
+    def changed(self, **config: Any) -> Iterator[None]:
+        """Other settings for a while; the configuration is put back, the containers are not."""
+        before = self.config
+        self.config = {**before, **config}
+        self.write_config()
+        try:
+            yield
+        finally:
+            self.config = before
+            self.write_config()
+            self._settled = {}
+
+    def up(self, **options: Any) -> Run:
+        """`pulumi up`. Raises automation.CommandError with the engine's words."""
+        self._settled = {}
+        run = self._engine("up", options)
+        self._settled = self.ids()
+        return run
+
+    def preview(self, **options: Any) -> Run:
+        """`pulumi preview`."""
+        return self._engine("preview", options)
+
+    def down(self) -> Run:
+        """`pulumi destroy`, without what is protected."""
+        self._settled = {}
+        return self._engine("destroy", {"exclude_protected": True})
+
+    def _engine(self, action: str, options: Mapping[str, Any]) -> Run:
+        events: list[Any] = []
+        said: list[str] = []
+        getattr(self.stack, action)(on_output=said.append, on_event=events.append, **options)
+        return Run("\n".join(said), events)
+
+    def pulumi(self, *words: str, stdin: str | None = None) -> str:
+        """One call of the CLI."""
+        return self.run(["pulumi", "--non-interactive", *words], stdin=stdin).stdout
+
+    def run(
+        self, words: list[str], *, stdin: str | None = None, check: bool = True
+    ) -> "subprocess.CompletedProcess[str]":
+        """A program in the project's folder and environment; what it printed is part of the failure."""
+        ran = subprocess.run(
+            words,
+            cwd=self.project,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check and ran.returncode:
+            raise AssertionError(f"{words} ended with {ran.returncode}:\n{ran.stdout}\n{ran.stderr}")
+        return ran
+
+    def docker(self, *words: str, stdin: str | None = None) -> str:
+        """The output of one docker command."""
+        return self.run(["docker", *words], stdin=stdin).stdout.strip()
+
+    def compose(self, *words: str) -> str:
+        """docker compose as the manual types it."""
+        ran = subprocess.run(
+            ["docker", "compose", "--env-file", str(self.srv / "config/platform.env"), *words],
+            cwd=self.srv / "apps/postgres-stack",
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return ran.stdout + ran.stderr
+
+    def ids(self) -> dict[str, str]:
+        """Container ids by name, as Docker has them."""
+        return {name: self.docker("inspect", "--format", "{{.Id}}", name) for name in CONTAINERS}
+
+    def healthy(self, container: str) -> bool:
+        """What Docker says of a container."""
+        ran = self.run(["docker", "inspect", "--format", "{{.State.Health.Status}}", container], check=False)
+        return ran.stdout.strip() == "healthy"
+
+    def settle(self) -> None:
+        """Bring the platform back to what the configuration says, whatever a test did to it."""
+        healthy = "docker inspect --format '{{.Id}} {{.State.Health.Status}}' " + " ".join(CONTAINERS)
+        seen = self.run(["sh", "-c", healthy], check=False).stdout.splitlines()
+        if not self._settled or seen != [f"{container} healthy" for container in self._settled.values()]:
+            self.up(refresh=True)
+
+    def psql(self, sql: str, database: str = "postgres") -> str:
+        """SQL as the operator."""
+        return self.docker(
+            "exec",
+            "postgres-db",
+            "psql",
+            "-XqtA",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-U",
+            "platform_admin",
+            "-d",
+            database,
+            "-c",
+            sql,
+        )
+
+    def connect(
+        self,
+        *,
+        user: str = "platform_admin",
+        password: str | None = None,
+        database: str = "postgres",
+        pooled: bool = True,
+    ) -> "psycopg.Connection[Any]":
+        """A real client, through the pooler or past it."""
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=6432 if pooled else 5432,
+            user=user,
+            password=self.secrets["postgresPassword"] if password is None else password,
+            dbname=database,
+            connect_timeout=10,
+            autocommit=True,
+        )
+
+    def redis(self, *, user: str | None = "admin", password: str | None = None) -> "redis.Redis":
+        """A real client of Redis."""
+        word = self.secrets["redisAdminPassword"] if password is None else password
+        return redis.Redis(
+            host="127.0.0.1", port=6379, username=user, password=word if user else None, socket_timeout=10
+        )
+
+    def state(self) -> str:
+        """The exported state, as text."""
+        return json.dumps(self.stack.export_stack().deployment)
+
+    def remove(self) -> None:
+        """Leave nothing behind, whatever state a test ended in."""
+        subprocess.run(
+            ["docker", "rm", "-f", *CONTAINERS], env=self.environment, capture_output=True, check=False
+        )
+        subprocess.run(
+            ["docker", "network", "rm", PROJECT], env=self.environment, capture_output=True, check=False
+        )
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def until(true: Callable[[], bool], *, seconds: float, what: str) -> None:
+    """Wait for something, or fail by its name."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.2)
+
+
+def works(platform: Platform) -> None:
+    """Real clients are served, and nothing is left to do."""
+    for container in CONTAINERS:
+        until(lambda name=container: platform.healthy(name), seconds=60, what=f"{container} healthy")
+    with platform.connect() as client:
+        assert client.execute("SELECT 1").fetchone() == (1,)
+    assert platform.redis().ping()
+    assert platform.up().operations() == {}

@@ -1,0 +1,153 @@
+"""A changed setting replaces what it must and nothing else; data outlives every replacement."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.platform import Platform, Run
+
+
+def _replaced(run: Run) -> set[str]:
+    return {name for name, operation in run.operations().items() if "replace" in operation}
+
+
+def _changed(run: Run) -> set[str]:
+    return {
+        name for name, operation in run.operations().items() if operation in ("update", "create", "delete")
+    }
+
+
+@pytest.mark.parametrize(
+    ("config", "replaced", "changed"),
+    [
+        (
+            {"postgres": {"memory": 640, "port": 5432}},
+            {"platform-postgres-container"},
+            {"platform-postgres-postgresql.conf", "platform-postgres-hash", "platform-postgres-reload"},
+        ),
+        (
+            {"postgres": {"memory": 512, "slowQueryMilliseconds": 500}},
+            set[str](),
+            {"platform-postgres-postgresql.conf", "platform-postgres-reload"},
+        ),
+        (
+            {"redis": {"maxmemory": 128}},
+            {"platform-redis-container"},
+            {"platform-redis-redis.conf", "platform-redis-hash"},
+        ),
+        (
+            {"pgbouncer": {"poolSize": 10}},
+            set[str](),
+            {"platform-pgbouncer-pgbouncer.ini", "platform-pgbouncer-reload"},
+        ),
+        (
+            {"pgbouncer": {"port": 6433}},
+            {"platform-pgbouncer-container"},
+            {"platform-pgbouncer-hash"},
+        ),
+    ],
+    ids=["postgres.memory", "postgres.slowQuery", "redis.maxmemory", "pgbouncer.poolSize", "pgbouncer.port"],
+)
+def test_preview_of_a_changed_setting(
+    running: Platform, config: dict[str, Any], replaced: set[str], changed: set[str]
+) -> None:
+    with running.changed(**config):
+        seen = running.preview()
+    assert _replaced(seen) == replaced
+    assert _changed(seen) - {"platform-compose"} == changed
+
+
+def test_a_reloaded_setting_takes_effect_without_a_restart(platform: Platform) -> None:
+    ids = platform.ids()
+    with platform.changed(postgres={"memory": 512, "slowQueryMilliseconds": 321}, pgbouncer={"poolSize": 7}):
+        platform.up()
+        assert platform.ids() == ids
+        assert platform.psql("SHOW log_min_duration_statement") == "321ms"
+        shown = platform.run([str(platform.srv / "apps/pooler.sh"), "show", "config"]).stdout
+        assert any(
+            line.split("|")[0].strip() == "default_pool_size" and line.split("|")[1].strip() == "7"
+            for line in shown.splitlines()
+        )
+
+
+def test_data_survives_the_replacement_of_each_container(platform: Platform) -> None:
+    platform.psql(
+        "DROP TABLE IF EXISTS survivor; CREATE TABLE survivor AS SELECT n FROM generate_series(1, 10000) n"
+    )
+    platform.redis().set("survivor", "here")
+    before = platform.ids()
+    with platform.changed(postgres={"memory": 640}, redis={"maxmemory": 128}, pgbouncer={"memory": 96}):
+        seen = platform.up()
+        assert _replaced(seen) == {f"platform-{n}-container" for n in ("postgres", "redis", "pgbouncer")}
+        assert set(platform.ids().values()).isdisjoint(before.values())
+        with platform.connect() as client:
+            assert client.execute("SELECT count(*), sum(n) FROM survivor").fetchone() == (10000, 50005000)
+        assert platform.redis().get("survivor") == b"here"
+        assert platform.psql("SHOW shared_buffers") == "160MB"
+        limit = platform.docker("inspect", "--format", "{{.HostConfig.Memory}}", "postgres-db")
+        assert int(limit) == 640 * 1024 * 1024
+        # Compose follows.
+        assert platform.compose("up", "-d").count("Recreate") == 0
+
+
+def test_postgresql_is_stopped_cleanly_by_a_replacement(platform: Platform) -> None:
+    with platform.changed(postgres={"memory": 704}):
+        platform.up()
+        # The new container's log tells how the old one left the cluster.
+        logs = platform.run(["docker", "logs", "postgres-db"])
+        assert "database system was shut down at" in logs.stdout + logs.stderr
+        assert "was interrupted" not in logs.stdout + logs.stderr
+
+
+def test_destroy_keeps_data_and_up_brings_it_back(platform: Platform) -> None:
+    platform.psql("DROP TABLE IF EXISTS survivor; CREATE TABLE survivor AS SELECT 'still here' AS what")
+    platform.redis().set("kept", "still here")
+    platform.down()
+    assert (
+        platform.docker(
+            "ps", "--all", "--quiet", "--filter", "label=com.docker.compose.project=postgres-stack"
+        )
+        == ""
+    )
+    state = json.loads(platform.state())
+    kept = {r["urn"].rpartition("::")[2] for r in state["resources"] if r.get("protect")}
+    assert kept == {"platform-tree", "platform-postgres-cluster", "platform-network-bridge"}
+    platform.up()
+    assert platform.psql("SELECT what FROM survivor") == "still here"
+    assert platform.redis().get("kept") == b"still here"
+
+
+def test_a_plain_destroy_is_refused(running: Platform) -> None:
+    ids = running.ids()
+    with pytest.raises(Exception, match="protect"):
+        running.stack.destroy()
+    # What the engine may have deleted before it met a protected resource comes back.
+    running.settle()
+    assert set(running.ids()) == set(ids)
+
+
+def test_another_locale_is_refused_for_a_cluster_that_exists(platform: Platform) -> None:
+    with platform.changed(postgres={"memory": 512, "locale": {"provider": "icu", "name": "en-US"}}):
+        with pytest.raises(Exception, match=r"was made with locale 'builtin C\.UTF-8'"):
+            platform.up()
+        assert platform.psql("SELECT 1") == "1"
+
+
+def test_an_unmounted_data_directory_never_becomes_a_new_cluster(platform: Platform) -> None:
+    data, away = platform.srv / "data/postgres", platform.srv / "data/postgres.away"
+    platform.docker("stop", "postgres-db")
+    data.rename(away)
+    data.mkdir(mode=0o700)
+    try:
+        platform.run(["docker", "start", "postgres-db"], check=False)
+        platform.run(["sh", "-c", "sleep 3"])
+        assert not list(data.iterdir())
+        logs = platform.run(["docker", "logs", "--tail", "20", "postgres-db"])
+        assert "Database is uninitialized" in logs.stdout + logs.stderr
+    finally:
+        platform.docker("stop", "postgres-db")
+        data.rmdir()
+        Path(away).rename(data)
+        platform.docker("start", "postgres-db")

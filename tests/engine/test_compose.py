@@ -1,0 +1,72 @@
+"""compose takes the containers for its own, and Pulumi settles after compose made them."""
+
+import json
+
+from tests.engine.platform import CONTAINERS, Platform
+
+
+def test_compose_sees_what_pulumi_made(running: Platform) -> None:
+    listed = [
+        json.loads(line)
+        for line in running.compose("ps", "--format", "json").splitlines()
+        if line.startswith("{")
+    ]
+    assert {(c["Name"], c["State"], c["Health"]) for c in listed} == {
+        (n, "running", "healthy") for n in CONTAINERS
+    }
+    assert (
+        running.compose(
+            "exec",
+            "-T",
+            "postgres-db",
+            "psql",
+            "-U",
+            "platform_admin",
+            "-d",
+            "postgres",
+            "-XqtAc",
+            "SELECT 6*7",
+        )
+        == "42\n"
+    )
+    assert "docker-compose.yml" in running.compose("ls")
+
+
+def test_compose_up_recreates_nothing(running: Platform) -> None:
+    before = running.ids()
+    network = running.docker("network", "inspect", "--format", "{{.Id}}", "central-data-platform")
+    said = running.compose("up", "-d")
+    assert running.ids() == before, said
+    assert running.docker("network", "inspect", "--format", "{{.Id}}", "central-data-platform") == network
+
+
+def test_compose_brings_a_removed_platform_back_and_pulumi_settles(platform: Platform) -> None:
+    platform.psql("CREATE TABLE IF NOT EXISTS kept AS SELECT 42 AS answer")
+    platform.redis().set("kept", "42")
+    platform.docker("rm", "-f", *CONTAINERS)
+    platform.compose("up", "-d", "--wait")
+    made_by_compose = platform.ids()
+    assert platform.psql("SELECT answer FROM kept") == "42"
+    assert platform.redis().get("kept") == b"42"
+    with platform.connect() as client:
+        assert client.execute("SELECT 1").fetchone() == (1,)
+
+    platform.up(refresh=True)
+    assert platform.up().operations() == {}
+    assert set(platform.ids().values()).isdisjoint(made_by_compose.values())
+    assert platform.psql("SELECT answer FROM kept") == "42"
+    assert platform.redis().get("kept") == b"42"
+    assert platform.compose("up", "-d").count("Recreate") == 0
+
+
+def test_the_whole_platform_from_the_compose_file_alone(platform: Platform) -> None:
+    """/srv and `up -d` are enough on a host without containers and without the network."""
+    platform.psql("CREATE TABLE IF NOT EXISTS kept AS SELECT 42 AS answer")
+    platform.docker("rm", "-f", *CONTAINERS)
+    platform.docker("network", "rm", "central-data-platform")
+    platform.compose("up", "-d", "--wait")
+    assert platform.psql("SELECT answer FROM kept") == "42"
+    with platform.connect() as client:
+        assert client.execute("SELECT 1").fetchone() == (1,)
+    # Back to Pulumi's: its network is gone, so the containers that are on compose's have to leave first.
+    platform.compose("down")
