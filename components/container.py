@@ -1,18 +1,16 @@
 """A container of the platform: the image, compose's hash of the service, and the container with compose's labels."""
 
-import asyncio
-import os
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_docker as docker
 
-from components.hosts.base import SCRIPTS, Host
+from components.hosts.base import Host
 from components.render import service as text
 from components.render.service import Service
 from components.settings import Image, SettingsError
+from components.stray import stray_hook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +112,17 @@ class ServiceContainer(pulumi.ComponentResource):
                     delete_before_replace=True,
                     # The provider takes a changed health check and does nothing with it.
                     replace_on_changes=["healthcheck"],
-                    hooks=pulumi.ResourceHookBinding(before_create=[_stray_hook(name, args)]),
+                    hooks=stray_hook(
+                        name,
+                        args.host,
+                        "remove-stray-container.sh",
+                        [
+                            service.name,
+                            text.COMPOSE_PROJECT,
+                            args.srv_root,
+                            str(service.stop_grace_seconds),
+                        ],
+                    ),
                 ),
             ),
         )
@@ -123,37 +131,3 @@ class ServiceContainer(pulumi.ComponentResource):
 
 def _label_args(labels: dict[str, str]) -> list[docker.ContainerLabelArgs]:
     return [docker.ContainerLabelArgs(label=name, value=value) for name, value in sorted(labels.items())]
-
-
-def _stray_hook(name: str, args: ContainerArgs) -> pulumi.ResourceHook:
-    """Removes a container of ours that the state does not know: made by compose, or left by an `up` that was cut off."""
-
-    async def remove_stray(_: pulumi.ResourceHookArgs) -> None:
-        docker_host = await args.host.docker_host.future()
-        service = args.service
-        # In a thread: a clean stop may take two minutes, in which the program has other resources to register.
-        ran = await asyncio.to_thread(
-            subprocess.run,
-            [
-                "sh",
-                str(SCRIPTS / "remove-stray.sh"),
-                service.name,
-                text.COMPOSE_PROJECT,
-                args.srv_root,
-                str(service.stop_grace_seconds),
-            ],
-            env=_docker_environment(docker_host or ""),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if ran.returncode:
-            raise pulumi.RunError(ran.stderr.strip())
-
-    return pulumi.ResourceHook(f"{name}-remove-stray", remove_stray)
-
-
-def _docker_environment(docker_host: str) -> dict[str, str]:
-    # What docker and ssh need, and no more: this process' own environment holds the stack's configuration.
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "SSH_AUTH_SOCK") if name in os.environ}
-    return {**kept, "DOCKER_HOST": docker_host}

@@ -8,13 +8,15 @@ import pulumi_docker as docker
 from components.hosts.base import Host
 from components.render.service import COMPOSE_PROJECT, NETWORK
 from components.settings import NetworkSettings
+from components.stray import stray_hook
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkArgs:
-    """Addresses, and where to make the network."""
+    """Addresses, and where to make the network; `srv_root` tells our containers from others."""
 
     settings: NetworkSettings
+    srv_root: str
     host: Host
 
 
@@ -42,7 +44,16 @@ class Network(pulumi.ComponentResource):
                 {"label": "com.docker.compose.project", "value": COMPOSE_PROJECT},
             ],
             # Applications are on it: docs/manual.md has the procedure for another subnet.
-            opts=pulumi.ResourceOptions(parent=self, provider=args.host.provider, protect=True),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                provider=args.host.provider,
+                protect=True,
+                # Its name is fixed, so the old one has to go first.
+                delete_before_replace=True,
+                hooks=stray_hook(
+                    name, args.host, "remove-stray-network.sh", [NETWORK, COMPOSE_PROJECT, args.srv_root]
+                ),
+            ),
         )
         self.network_name = bridge.name
         self.register_outputs({"networkName": self.network_name})

@@ -51,7 +51,11 @@ class CentralDataPlatform(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, protect=True),
         )
         in_tree = pulumi.ResourceOptions(parent=self, depends_on=[tree])
-        network = Network(f"{name}-network", NetworkArgs(settings=settings.network, host=host), mine)
+        network = Network(
+            f"{name}-network",
+            NetworkArgs(settings=settings.network, srv_root=settings.srv_root, host=host),
+            mine,
+        )
         secrets_file = SecretsFile(
             f"{name}-secrets",
             SecretsFileArgs(secrets=args.secrets, srv_root=settings.srv_root, host=host, after=[tree]),

@@ -38,8 +38,8 @@ socket=$(cd ../../run/pgbouncer && pwd)
 }
 
 console() {
-  # No proxy: docker would hand the signal on to psql, which as a container's first process ignores it.
-  timeout "$2" docker run --sig-proxy=false --rm --name "$client" --network none --user 1001:1001 --cap-drop ALL \
+  # KILL in the end: docker hands a milder signal on to psql, which as a container's first process ignores it.
+  timeout --foreground --kill-after=1 "$2" docker run --rm --name "$client" --network none --user 1001:1001 --cap-drop ALL \
     --volume "$socket:/var/run/pgbouncer" --entrypoint psql "$image" \
     --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --host=/var/run/pgbouncer --port=6432 --username=pgbouncer --dbname=pgbouncer \
     --command "$1"

@@ -19,7 +19,9 @@ def main() -> int:
     prepare.compose(progress, Engine(socket=os.environ["CDP_TEST_DOCKER_HOST"]))
     with progress.step("provider plugins") as step:
         choice = plugins.choose(step, executable(tools), "local")
-    environment = {**os.environ, "PATH": search_path(tools), "VIRTUAL_ENV": str(VENV)}
+    # A clean clone makes its virtual environment where package registries can be reached, which is here.
+    outside = {"CDP_TEST_OUTSIDE": f"/proc/{os.getpid()}/ns/net"}
+    environment = {**os.environ, **outside, "PATH": search_path(tools), "VIRTUAL_ENV": str(VENV)}
     if choice == "stand-ins":
         environment |= {
             "PULUMI_HOME": str(plugins.STAND_IN_HOME),

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pulumi import automation
 
-from tests.engine.platform import Platform, Run
+from tests.engine.platform import Platform, Run, works
 
 
 def _replaced(run: Run) -> set[str]:
@@ -111,12 +112,37 @@ def test_destroy_keeps_data_and_up_brings_it_back(platform: Platform) -> None:
         )
         == ""
     )
-    state = json.loads(platform.state())
+    state = json.loads(platform.state())["deployment"]
     kept = {r["urn"].rpartition("::")[2] for r in state["resources"] if r.get("protect")}
     assert kept == {"platform-tree", "platform-postgres-cluster", "platform-network-bridge"}
     platform.up()
     assert platform.psql("SELECT what FROM survivor") == "still here"
     assert platform.redis().get("kept") == b"still here"
+
+
+def test_another_subnet_is_refused_until_the_network_is_unprotected(platform: Platform) -> None:
+    """The manual's procedure."""
+    platform.psql("DROP TABLE IF EXISTS survivor; CREATE TABLE survivor AS SELECT 'still here' AS what")
+    network = next(
+        resource["urn"]
+        for resource in json.loads(platform.state())["deployment"]["resources"]
+        if resource["urn"].endswith("::platform-network-bridge")
+    )
+    with platform.changed(network={"subnet": "172.29.7.0/24"}):
+        with pytest.raises(automation.CommandError, match="marked for protection"):
+            platform.up()
+        assert platform.psql("SELECT what FROM survivor") == "still here"
+        platform.pulumi("state", "unprotect", "--yes", "--stack", "local", network)
+        platform.up()
+        subnet = platform.docker(
+            "network", "inspect", "--format", "{{(index .IPAM.Config 0).Subnet}}", "central-data-platform"
+        )
+        assert subnet == "172.29.7.0/24"
+        works(platform)
+    platform.pulumi("state", "unprotect", "--yes", "--stack", "local", network)
+    platform.up()
+    works(platform)
+    assert platform.psql("SELECT what FROM survivor") == "still here"
 
 
 def test_a_plain_destroy_is_refused(running: Platform) -> None:

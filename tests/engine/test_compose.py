@@ -68,5 +68,7 @@ def test_the_whole_platform_from_the_compose_file_alone(platform: Platform) -> N
     assert platform.psql("SELECT answer FROM kept") == "42"
     with platform.connect() as client:
         assert client.execute("SELECT 1").fetchone() == (1,)
-    # Back to Pulumi's: its network is gone, so the containers that are on compose's have to leave first.
-    platform.compose("down")
+    # Pulumi's network is gone and compose's is in the way of a new one, with the containers that are on it.
+    platform.up(refresh=True)
+    assert platform.up().operations() == {}
+    assert platform.psql("SELECT answer FROM kept") == "42"

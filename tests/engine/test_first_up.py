@@ -1,5 +1,6 @@
 """The first `up` of a platform, disturbed: each ends in a clear error, and the next `up` finishes the job."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,11 @@ from pulumi import automation
 from tests.engine.platform import Platform, until, works
 
 pytestmark = pytest.mark.fresh
+
+OUR_NETWORK_LABELS = [
+    "--label=com.docker.compose.project=postgres-stack",
+    "--label=com.docker.compose.network=central-data-platform",
+]
 
 
 @pytest.fixture
@@ -46,6 +52,25 @@ def test_a_foreign_srv_is_named_and_left_alone(fresh: Platform) -> None:
     with pytest.raises(automation.CommandError, match="holds files that are not the platform's"):
         fresh.up()
     assert [p.name for p in fresh.srv.iterdir()] == ["somebody.txt"]
+
+
+@pytest.mark.parametrize("labels", [[], OUR_NETWORK_LABELS], ids=["foreign", "ours with a foreign container"])
+def test_a_network_that_is_in_use_is_named_and_left_alone(fresh: Platform, labels: list[str]) -> None:
+    network = fresh.docker("network", "create", *labels, "central-data-platform")
+    image = json.loads(Path(fresh.config["imageCatalogue"]).read_text())["redis"]
+    reference = f"{image['repository']}@{next(iter(image['manifests'].values()))}"
+    fresh.docker(
+        "run", "-d", "--name", "somebody", "--network", "central-data-platform", reference, "sleep", "600"
+    )
+    try:
+        with pytest.raises(automation.CommandError) as failed:
+            fresh.up()
+        said = str(failed.value)
+        assert ("other containers are on it: somebody" if labels else "not this platform's") in said
+        assert fresh.docker("network", "inspect", "--format", "{{.Id}}", "central-data-platform") == network
+        assert fresh.docker("inspect", "--format", "{{.State.Running}}", "somebody") == "true"
+    finally:
+        fresh.docker("rm", "-f", "somebody")
 
 
 @pytest.mark.parametrize("during", ["platform-postgres-cluster", "platform-postgres-container"])

@@ -72,6 +72,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory, docker_host: str) -> Iterato
         if not k.startswith(("PULUMI_", "CDP_STATE", "VIRTUAL_ENV", "MAKE", "MFLAGS"))
     }
     clone = Clone(folder, {**environment, "DOCKER_HOST": docker_host})
+    # The one step that needs a package registry, which the tests' network namespace does not reach.
+    outside = os.environ.get("CDP_TEST_OUTSIDE", "/proc/self/ns/net")
+    clone.sh(f"nsenter --net={outside} make venv")
     try:
         yield clone
     finally:

@@ -69,7 +69,10 @@ def _component(name: str) -> Callable[[], object]:
         }
         match name:
             case "network":
-                return Network("platform-network", NetworkArgs(settings=settings.network, host=host))
+                return Network(
+                    "platform-network",
+                    NetworkArgs(settings=settings.network, srv_root=settings.srv_root, host=host),
+                )
             case "secrets":
                 args = SecretsFileArgs(secrets=secrets, srv_root=settings.srv_root, host=host, after=[])
                 return SecretsFile("platform-secrets", args)

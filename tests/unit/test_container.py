@@ -5,18 +5,18 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 import pytest
 import yaml
 
-from components.container import ContainerArgs, _stray_hook
 from components.files import END
 from components.hosts import open_host
 from components.render.service import compose_service, service_text
 from components.render.services import START_HASH_LABEL, pgbouncer_service, postgres_service, redis_service
-from components.settings import Image, LocalHostSettings, Settings
+from components.settings import LocalHostSettings, Settings
+from components.stray import stray_hook
 from tests.unit.conftest import run_program
 from tests.unit.recording_engine import Engine, Recording, Registration, image_id
 
@@ -292,15 +292,12 @@ def run_hook(
         monkeypatch.setenv("PULUMI_CONFIG", "CANARY")
 
         def program() -> pulumi.Output[None]:
-            args = ContainerArgs(
-                service=SERVICES["postgres-db"],
-                image=Image(repository="postgres", tag="17", manifests={"amd64": "sha256:" + "0" * 64}),
-                srv_root="/srv",
-                host=open_host("host", LocalHostSettings(kind="local", socket="unix:///run/x.sock")),
-                network=pulumi.Output.from_input("net"),
-                after=[],
+            host = open_host("host", LocalHostSettings(kind="local", socket="unix:///run/x.sock"))
+            words = ["postgres-db", "postgres-stack", "/srv", "120"]
+            (hook,) = (
+                stray_hook("platform-postgres", host, "remove-stray-container.sh", words).before_create or []
             )
-            called: Any = _stray_hook("platform-postgres", args).callback(
+            called: Any = cast("pulumi.ResourceHook", hook).callback(
                 pulumi.ResourceHookArgs(urn="", id="", name="", type="")
             )
             return pulumi.Output.from_input(asyncio.ensure_future(called))

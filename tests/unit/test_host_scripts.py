@@ -496,7 +496,7 @@ def test_the_cluster_comes_to_its_place_in_one_step(tree: Host) -> None:
     assert (tree.srv / "data/postgres/PG_VERSION").exists()
 
 
-# --- remove-stray.sh ---
+# --- remove-stray-container.sh ---
 
 
 def stray(host: Host, project: str | None, folder: str) -> list[str]:
@@ -513,7 +513,7 @@ case "$*" in
 esac
 """,
     )
-    return ["remove-stray.sh", "postgres-db", "postgres-stack", str(host.srv), "120"]
+    return ["remove-stray-container.sh", "postgres-db", "postgres-stack", str(host.srv), "120"]
 
 
 def changes(host: Host) -> list[list[str]]:
@@ -541,6 +541,65 @@ def test_a_container_of_somebody_else_is_left_alone_and_named(host: Host, projec
         "a container named postgres-db is there that is not this platform's; rename or remove it, then run up again"
     )
     assert changes(host) == []
+
+
+# --- remove-stray-network.sh ---
+
+
+def stray_network(host: Host, project: str | None, containers: dict[str, str]) -> list[str]:
+    """A docker that has the network with this project's label, or not at all, and on it containers by their folder."""
+    folders = "".join(
+        f"  *'working_dir\"}}}} {name}') echo {shlex.quote(folder)} ;;\n"
+        for name, folder in containers.items()
+    )
+    host.stand_in(
+        "docker",
+        f"""
+case "$*" in
+  'network inspect bridge0') {"exit 1" if project is None else "exit 0"} ;;
+  *'.Labels "com.docker.compose.project"}}}} bridge0') echo {shlex.quote(project or "")} ;;
+  *'.Labels "com.docker.compose.network"}}}} bridge0') echo bridge0 ;;
+  'ps '*) printf '%s\\n' {" ".join(containers)} ;;
+{folders}  'container inspect '*) echo postgres-stack ;;
+esac
+""",
+    )
+    return ["remove-stray-network.sh", "bridge0", "postgres-stack", str(host.srv)]
+
+
+def removals(host: Host) -> list[str]:
+    calls = [" ".join(call) for call in host.calls("docker")]
+    return [call for call in calls if call.startswith(("stop", "rm", "network rm"))]
+
+
+def test_no_network_in_the_way_is_nothing_to_do(host: Host) -> None:
+    host.must(*stray_network(host, None, {}))
+    assert removals(host) == []
+
+
+def test_a_network_of_ours_goes_with_our_containers_on_it(host: Host) -> None:
+    ours = f"{host.srv}/apps/postgres-stack"
+    host.must(*stray_network(host, "postgres-stack", {"redis-cache": ours, "pgbouncer": ours}))
+    assert removals(host) == [
+        "stop --time 120 redis-cache",
+        "rm redis-cache",
+        "stop --time 120 pgbouncer",
+        "rm pgbouncer",
+        "network rm bridge0",
+    ]
+
+
+def test_a_foreign_network_is_named_and_left_alone(host: Host) -> None:
+    sentence = host.refused(*stray_network(host, "somebody", {}))
+    assert "a network named bridge0 is there that is not this platform's" in sentence
+    assert removals(host) == []
+
+
+def test_a_network_with_other_containers_on_it_is_left_alone_with_all_of_them(host: Host) -> None:
+    on_it = {"redis-cache": f"{host.srv}/apps/postgres-stack", "librarian": "/srv/apps/librarian"}
+    sentence = host.refused(*stray_network(host, "postgres-stack", on_it))
+    assert "other containers are on it: librarian;" in sentence
+    assert removals(host) == []
 
 
 # --- scripts that an operator runs from /srv/apps ---
@@ -691,7 +750,7 @@ def test_the_console_is_reached_over_its_socket_without_network_or_password(host
     (run,) = [call for call in host.calls("docker") if call[0] == "run"]
     name = run[run.index("--name") + 1]
     assert run[: run.index("--entrypoint")] == [
-        *f"run --sig-proxy=false --rm --name {name} --network none --user 1001:1001 --cap-drop ALL --volume".split(),
+        *f"run --rm --name {name} --network none --user 1001:1001 --cap-drop ALL --volume".split(),
         f"{host.srv}/run/pgbouncer:/var/run/pgbouncer",
     ]
     assert run[run.index("--entrypoint") + 1 :][:2] == ["psql", "postgres@sha256:1"]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# remove-stray.sh CONTAINER PROJECT SRV_ROOT GRACE_SECONDS: make room for a container that is about to be created.
+# remove-stray-container.sh CONTAINER PROJECT SRV_ROOT GRACE_SECONDS: make room for a container that is about to be created.
 #
 # Removes a container of that name only if compose's labels say that it is this platform's: made by `docker compose up`,
 # or left by an `up` that was cut off. Anybody else's is named and left alone.
