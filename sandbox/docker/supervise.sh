@@ -49,7 +49,8 @@ end_process() { # FILE SECONDS
   pid=$(live "$1") || return 0
   [ "$2" -eq 0 ] || kill -TERM "$pid" 2>/dev/null || return 0
   deadline=$(($(now) + $2))
-  while live "$1" >/dev/null; do
+  # The very process: the supervisor may have another running, and on record, by the next look.
+  while [ "$(live "$1")" = "$pid" ]; do
     if [ "$(now)" -ge "$deadline" ]; then
       kill -KILL "$pid" 2>/dev/null || :
       deadline=$(($(now) + 10))

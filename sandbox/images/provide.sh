@@ -36,7 +36,8 @@ build() { # NAME
   [ ! -d "$images/$1" ] || return 0
   began=$(date +%s)
   say "$1: building it from Debian packages (about half a minute)"
-  "$here/build.sh" "$1" "$images/$1"
+  # Said here, since `set -e` does not hold on the left of a `||`.
+  "$here/build.sh" "$1" "$images/$1" || return 1
   say "$1: built in $(($(date +%s) - began)) s"
 }
 
