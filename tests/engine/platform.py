@@ -22,6 +22,8 @@ PROJECT = "central-data-platform"
 STACK = "local"
 PROGRAM = ("__main__.py", "Pulumi.yaml", "components", "images.json")
 SECRET_KEYS = ("postgresPassword", "pgbouncerAuthPassword", "redisAdminPassword", "saltKey")
+# Longer than anything here takes: what hangs is a failure of its own test.
+PATIENCE_SECONDS = 400
 CONTAINERS = ("postgres-db", "redis-cache", "pgbouncer")
 
 
@@ -144,6 +146,7 @@ class Platform:
             capture_output=True,
             text=True,
             check=False,
+            timeout=PATIENCE_SECONDS,
         )
         if check and ran.returncode:
             raise AssertionError(f"{words} ended with {ran.returncode}:\n{ran.stdout}\n{ran.stderr}")

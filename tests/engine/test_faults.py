@@ -38,7 +38,7 @@ def test_a_restart_of_the_docker_daemon_is_recovered(platform: Platform) -> None
     restart = os.environ.get("CDP_TEST_RESTART_DOCKER")
     assert restart, "CDP_TEST_RESTART_DOCKER must name the command that restarts the tests' Docker daemon"
     platform.psql("CREATE TABLE IF NOT EXISTS kept AS SELECT 42 AS answer")
-    subprocess.run(["sh", "-c", restart], check=True)
+    subprocess.run(["sh", "-c", restart], check=True, timeout=200)
     until(
         lambda: platform.run(["docker", "version"], check=False).returncode == 0,
         seconds=60,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.platform import CHECKOUT, CONTAINERS
+from tests.engine.platform import CHECKOUT, CONTAINERS, PATIENCE_SECONDS
 
 pytestmark = pytest.mark.fresh
 
@@ -36,6 +36,7 @@ class Clone:
             capture_output=True,
             text=True,
             check=False,
+            timeout=PATIENCE_SECONDS,
         )
         assert not check or ran.returncode == 0, f"{text}\n{ran.stdout}\n{ran.stderr}"
         return ran
