@@ -1,4 +1,5 @@
 #!/bin/sh
 # reload-pgbouncer.sh: have PgBouncer read its files again. No connection is dropped.
 set -eu
-exec docker kill --signal HUP pgbouncer >/dev/null
+# Not `docker kill`: with any signal it marks the container as stopped by hand, and `unless-stopped` no longer restarts it.
+exec docker exec pgbouncer sh -c 'kill -HUP 1'

@@ -8,7 +8,7 @@ query() {
 
 faults=$(query "
   SELECT format('postgresql.conf line %s: %s', sourceline, error) FROM pg_file_settings
-    WHERE error IS NOT NULL AND error <> 'setting could not be applied'
+    WHERE error IS NOT NULL
   UNION ALL SELECT format('pg_hba.conf line %s: %s', line_number, error) FROM pg_hba_file_rules WHERE error IS NOT NULL
   UNION ALL SELECT format('pg_ident.conf line %s: %s', line_number, error) FROM pg_ident_file_mappings WHERE error IS NOT NULL")
 if [ -n "$faults" ]; then

@@ -64,6 +64,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory, docker_host: str) -> Iterato
         if (CHECKOUT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(CHECKOUT / name, folder / name)
+    # A folder of the tests' own: the default for root is /srv, where a platform may live that `make destroy` would delete.
+    settings = folder / "Pulumi.local.yaml"
+    own = f"srvRoot: {folder.parent / 'srv'}"
+    settings.write_text(settings.read_text().replace("srvRoot: /srv", own))
+    assert own in settings.read_text()
     subprocess.run(
         ["git", "-c", "user.name=t", "-c", "user.email=t@localhost", "add", "--all"], cwd=folder, check=True
     )
