@@ -73,6 +73,13 @@ def test_a_reloaded_setting_takes_effect_without_a_restart(platform: Platform) -
         )
 
 
+def test_a_value_that_postgresql_rejects_is_named(platform: Platform) -> None:
+    with platform.changed(postgres={"memory": 512, "timezone": "Europ/Berlin"}):
+        with pytest.raises(automation.CommandError, match="refuses its configuration"):
+            platform.up()
+        assert platform.psql("SHOW timezone") == "UTC"
+
+
 def test_data_survives_the_replacement_of_each_container(platform: Platform) -> None:
     platform.psql(
         "DROP TABLE IF EXISTS survivor; CREATE TABLE survivor AS SELECT n FROM generate_series(1, 10000) n"
