@@ -6,20 +6,25 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_docker as docker
 
+from components.config import Secrets
 from components.hosts.base import Host
 from components.render import service as text
 from components.render.service import Service
-from components.settings import Image, SettingsError
+from components.settings import Image, Settings, SettingsError
 from components.stray import stray_hook
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContainerArgs:
-    """`network` is the Docker network's name, `image` comes from the catalogue, `after` must be done before the start."""
+class ServiceArgs:
+    """What each of the three services is made from.
 
-    service: Service
+    `image` comes from the catalogue, `network` is the Docker network's name, `after` must be done before the service's
+    first file is written.
+    """
+
+    settings: Settings
+    secrets: Secrets
     image: Image
-    srv_root: str
     host: Host
     network: pulumi.Output[str]
     after: Sequence[pulumi.Resource]
@@ -38,14 +43,23 @@ def image_for(host: Host, image: Image) -> pulumi.Output[str]:
 
 
 class ServiceContainer(pulumi.ComponentResource):
-    """One container, healthy when it has been made."""
+    """One container, healthy when it has been made; `after` is what it needs to start."""
 
+    service: Service
     image: pulumi.Output[str]
     container: docker.Container
 
-    def __init__(self, name: str, args: ContainerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        service: Service,
+        args: ServiceArgs,
+        after: Sequence[pulumi.Resource],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("central-data-platform:components:ServiceContainer", name, {}, opts)
-        service = args.service
+        self.service = service
+        srv_root = args.settings.srv_root
         on_host = pulumi.ResourceOptions(parent=self, provider=args.host.provider)
         self.image = image_for(args.host, args.image)
         pulled = docker.RemoteImage(f"{name}-image", name=self.image, keep_locally=True, opts=on_host)
@@ -60,7 +74,7 @@ class ServiceContainer(pulumi.ComponentResource):
             lambda known: (
                 dict(service.labels)
                 | text.compose_labels(
-                    service.name, srv_root=args.srv_root, image_id=known[0], config_hash=known[1].strip()
+                    service.name, srv_root=srv_root, image_id=known[0], config_hash=known[1].strip()
                 )
             )
         )
@@ -107,7 +121,7 @@ class ServiceContainer(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions.merge(
                 on_host,
                 pulumi.ResourceOptions(
-                    depends_on=args.after,
+                    depends_on=after,
                     # Two containers cannot have one name, one port and one data directory.
                     delete_before_replace=True,
                     # The provider takes a changed health check and does nothing with it.
@@ -119,7 +133,7 @@ class ServiceContainer(pulumi.ComponentResource):
                         [
                             service.name,
                             text.COMPOSE_PROJECT,
-                            args.srv_root,
+                            srv_root,
                             str(service.stop_grace_seconds),
                         ],
                     ),

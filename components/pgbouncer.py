@@ -1,40 +1,27 @@
 """PgBouncer: configuration and container `pgbouncer`."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import pulumi
 
-from components.config import Secrets
-from components.container import ContainerArgs, ServiceContainer
+from components.container import ServiceArgs, ServiceContainer
 from components.files import HostFile, write_file
-from components.hosts.base import Host
 from components.render import pgbouncer as text
 from components.render.services import pgbouncer_service
-from components.settings import Image, Settings
 
 OWNER = "1001:1001"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PgbouncerArgs:
-    """`after` must be done before the first file is written, `database` before the container starts."""
-
-    settings: Settings
-    secrets: Secrets
-    image: Image
-    host: Host
-    network: pulumi.Output[str]
-    after: Sequence[pulumi.Resource]
-    database: pulumi.Resource
-
-
 class Pgbouncer(pulumi.ComponentResource):
-    """Ready when port 6432 answers and the configuration has been read."""
+    """Ready when port 6432 answers and the configuration has been read; it starts after `database`."""
 
     service: ServiceContainer
 
-    def __init__(self, name: str, args: PgbouncerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        args: ServiceArgs,
+        database: pulumi.Resource,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("central-data-platform:components:Pgbouncer", name, {}, opts)
         settings, host = args.settings, args.host
         users = args.secrets.pgbouncer_auth_password.apply(lambda p: text.userlist(auth_password=p))
@@ -57,14 +44,9 @@ class Pgbouncer(pulumi.ComponentResource):
         ]
         self.service = ServiceContainer(
             name,
-            ContainerArgs(
-                service=pgbouncer_service(settings),
-                image=args.image,
-                srv_root=settings.srv_root,
-                host=host,
-                network=args.network,
-                after=[*written, args.database],
-            ),
+            pgbouncer_service(settings),
+            args,
+            [*written, database],
             opts=pulumi.ResourceOptions(parent=self),
         )
         host.run(

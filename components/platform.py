@@ -5,17 +5,16 @@ from dataclasses import dataclass
 import pulumi
 
 from components.config import Secrets
-from components.container import ServiceContainer
+from components.container import ServiceArgs
 from components.files import HostFile, write_file
 from components.hosts.base import Host, script_text
 from components.network import Network, NetworkArgs
-from components.pgbouncer import Pgbouncer, PgbouncerArgs
-from components.postgres import Postgres, PostgresArgs
-from components.redis import Redis, RedisArgs
-from components.render import services
+from components.pgbouncer import Pgbouncer
+from components.postgres import Postgres
+from components.redis import Redis
 from components.render.service import COMPOSE_PROJECT, compose_file
 from components.secrets_file import SecretsFile, SecretsFileArgs
-from components.settings import ImageCatalogue, Settings
+from components.settings import Image, ImageCatalogue, Settings
 
 # Operators run these by hand, from /srv/apps.
 INSTALLED_SCRIPTS = ("pooler.sh", "status.sh")
@@ -61,56 +60,26 @@ class CentralDataPlatform(pulumi.ComponentResource):
             SecretsFileArgs(secrets=args.secrets, srv_root=settings.srv_root, host=host, after=[tree]),
             mine,
         )
-        postgres = Postgres(
-            f"{name}-postgres",
-            PostgresArgs(
-                settings=settings,
-                secrets=args.secrets,
-                image=args.catalogue.postgres,
-                host=host,
-                network=network.network_name,
-                after=[secrets_file],
-            ),
-            mine,
-        )
-        redis = Redis(
-            f"{name}-redis",
-            RedisArgs(
-                settings=settings,
-                secrets=args.secrets,
-                image=args.catalogue.redis,
-                host=host,
-                network=network.network_name,
-                after=[secrets_file],
-            ),
-            mine,
-        )
-        pgbouncer = Pgbouncer(
-            f"{name}-pgbouncer",
-            PgbouncerArgs(
-                settings=settings,
-                secrets=args.secrets,
-                image=args.catalogue.pgbouncer,
-                host=host,
-                network=network.network_name,
-                after=[secrets_file],
-                database=postgres.ready,
-            ),
-            mine,
-        )
-        running: dict[str, ServiceContainer] = {
-            "postgres-db": postgres.service,
-            "redis-cache": redis.service,
-            "pgbouncer": pgbouncer.service,
-        }
-        self.images = {container: service.image for container, service in running.items()}
-        self.containers = {container: service.container.id for container, service in running.items()}
 
-        described = [
-            services.postgres_service(settings),
-            services.redis_service(settings),
-            services.pgbouncer_service(settings),
-        ]
+        def service_args(image: Image) -> ServiceArgs:
+            return ServiceArgs(
+                settings=settings,
+                secrets=args.secrets,
+                image=image,
+                host=host,
+                network=network.network_name,
+                after=[secrets_file],
+            )
+
+        postgres = Postgres(f"{name}-postgres", service_args(args.catalogue.postgres), mine)
+        redis = Redis(f"{name}-redis", service_args(args.catalogue.redis), mine)
+        pgbouncer = Pgbouncer(
+            f"{name}-pgbouncer", service_args(args.catalogue.pgbouncer), postgres.ready, mine
+        )
+        running = [postgres.service, redis.service, pgbouncer.service]
+        self.images = {made.service.name: made.image for made in running}
+        self.containers = {made.service.name: made.container.id for made in running}
+
         write_file(
             f"{name}-compose",
             host,
@@ -119,7 +88,7 @@ class CentralDataPlatform(pulumi.ComponentResource):
                 path=f"apps/{COMPOSE_PROJECT}/docker-compose.yml",
                 content=pulumi.Output.all(**self.images).apply(
                     lambda images: compose_file(
-                        [(s, images[s.name]) for s in described],
+                        [(made.service, images[made.service.name]) for made in running],
                         settings.network,
                         srv_root=settings.srv_root,
                     )

@@ -1,30 +1,13 @@
 """PostgreSQL 17: data directory, configuration, container `postgres-db`, and the platform's own roles."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import pulumi
 
 from components.config import Secrets
-from components.container import ContainerArgs, ServiceContainer, image_for
+from components.container import ServiceArgs, ServiceContainer, image_for
 from components.files import HostFile, write_file
-from components.hosts.base import Host
 from components.render import postgres as text
 from components.render import scram
 from components.render.services import postgres_service
-from components.settings import Image, Settings
-
-
-@dataclass(frozen=True, kw_only=True)
-class PostgresArgs:
-    """`after` must be done before the data directory is touched."""
-
-    settings: Settings
-    secrets: Secrets
-    image: Image
-    host: Host
-    network: pulumi.Output[str]
-    after: Sequence[pulumi.Resource]
 
 
 class Postgres(pulumi.ComponentResource):
@@ -33,7 +16,7 @@ class Postgres(pulumi.ComponentResource):
     service: ServiceContainer
     ready: pulumi.Resource
 
-    def __init__(self, name: str, args: PostgresArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, args: ServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("central-data-platform:components:Postgres", name, {}, opts)
         settings, host = args.settings, args.host
         first = pulumi.ResourceOptions(parent=self, depends_on=args.after)
@@ -64,14 +47,9 @@ class Postgres(pulumi.ComponentResource):
         )
         self.service = ServiceContainer(
             name,
-            ContainerArgs(
-                service=postgres_service(settings),
-                image=args.image,
-                srv_root=settings.srv_root,
-                host=host,
-                network=args.network,
-                after=[*written, cluster],
-            ),
+            postgres_service(settings),
+            args,
+            [*written, cluster],
             opts=pulumi.ResourceOptions(parent=self),
         )
         running = pulumi.ResourceOptions(parent=self, depends_on=[self.service.container])

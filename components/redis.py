@@ -1,31 +1,13 @@
 """Redis 7.2: configuration, access list and container `redis-cache`."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import pulumi
 
-from components.config import Secrets
-from components.container import ContainerArgs, ServiceContainer
+from components.container import ServiceArgs, ServiceContainer
 from components.files import HostFile, write_file
-from components.hosts.base import Host
 from components.render import redis as text
 from components.render.services import redis_service
-from components.settings import Image, Settings
 
 OWNER = "999:999"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RedisArgs:
-    """`after` must be done before the first file is written."""
-
-    settings: Settings
-    secrets: Secrets
-    image: Image
-    host: Host
-    network: pulumi.Output[str]
-    after: Sequence[pulumi.Resource]
 
 
 class Redis(pulumi.ComponentResource):
@@ -33,7 +15,7 @@ class Redis(pulumi.ComponentResource):
 
     service: ServiceContainer
 
-    def __init__(self, name: str, args: RedisArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, args: ServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("central-data-platform:components:Redis", name, {}, opts)
         settings, host = args.settings, args.host
         first = pulumi.ResourceOptions(parent=self, depends_on=args.after)
@@ -61,16 +43,7 @@ class Redis(pulumi.ComponentResource):
             opts=first,
         )
         self.service = ServiceContainer(
-            name,
-            ContainerArgs(
-                service=redis_service(settings),
-                image=args.image,
-                srv_root=settings.srv_root,
-                host=host,
-                network=args.network,
-                after=[conf, acl],
-            ),
-            opts=pulumi.ResourceOptions(parent=self),
+            name, redis_service(settings), args, [conf, acl], opts=pulumi.ResourceOptions(parent=self)
         )
         host.run(
             f"{name}-acl",

@@ -13,11 +13,12 @@ import yaml
 from hypothesis import settings as hypothesis_settings
 
 from components import config
+from components.container import ServiceArgs
 from components.hosts import open_host
 from components.network import Network, NetworkArgs
-from components.pgbouncer import Pgbouncer, PgbouncerArgs
-from components.postgres import Postgres, PostgresArgs
-from components.redis import Redis, RedisArgs
+from components.pgbouncer import Pgbouncer
+from components.postgres import Postgres
+from components.redis import Redis
 from components.secrets_file import SecretsFile, SecretsFileArgs
 from components.settings import PROJECT
 from tests.unit.recording_engine import Engine, Recording, configure, open_engine
@@ -77,13 +78,14 @@ def _component(name: str) -> Callable[[], object]:
                 args = SecretsFileArgs(secrets=secrets, srv_root=settings.srv_root, host=host, after=[])
                 return SecretsFile("platform-secrets", args)
             case "postgres":
-                return Postgres("platform-postgres", PostgresArgs(image=catalogue.postgres, **common))
+                return Postgres("platform-postgres", ServiceArgs(image=catalogue.postgres, **common))
             case "redis":
-                return Redis("platform-redis", RedisArgs(image=catalogue.redis, **common))
+                return Redis("platform-redis", ServiceArgs(image=catalogue.redis, **common))
             case _:
                 database = pulumi.ComponentResource("central-data-platform:test:Database", "database")
-                args = PgbouncerArgs(image=catalogue.pgbouncer, database=database, **common)
-                return Pgbouncer("platform-pgbouncer", args)
+                return Pgbouncer(
+                    "platform-pgbouncer", ServiceArgs(image=catalogue.pgbouncer, **common), database
+                )
 
     return program
 
