@@ -7,6 +7,11 @@ class ProviderError(Exception):
     """A failure whose text the operator reads as it is."""
 
 
+def not_part(what: str) -> str:
+    """The sentence for a part of the schema that a stand-in refuses."""
+    return f"{what} not part of this stand-in; use the published plugin for it."
+
+
 class InitializationFailedError(ProviderError):
     """The resource exists but could not be completed: the engine keeps it in the state, marked as failed."""
 

@@ -26,7 +26,7 @@ from pulumi.provider.experimental.provider import (
 
 from sandbox.providers.stand_ins import inputs as schema
 from sandbox.providers.stand_ins.command.running import Output, Runner
-from sandbox.providers.stand_ins.errors import ProviderError
+from sandbox.providers.stand_ins.errors import ProviderError, not_part
 from sandbox.providers.stand_ins.serving import EngineLog
 from sandbox.providers.stand_ins.values import UNKNOWN, own_type, plain, plain_map
 
@@ -55,7 +55,7 @@ class CommandProvider(Provider):
         _known(own_type(request.type), _COMMAND)
         given = dict(request.new_inputs)
         problems = list(schema.problems(CommandArgs, plain_map(given), request.name))
-        problems += [_refusal(name) for name in _REFUSED if name in given]
+        problems += [not_part(f"The input {name!r} is") for name in _REFUSED if name in given]
         given.setdefault("addPreviousOutputInEnv", PropertyValue(True))
         return CheckResponse(given, [CheckFailure("", problem) for problem in problems])
 
@@ -110,7 +110,7 @@ class CommandProvider(Provider):
             f"Invalid or unknown key. Examine values at '{_RUN}.{name}'."
             for name in _ONLY_RESOURCE & settings.keys()
         ]
-        problems += [_refusal(name) for name in _REFUSED if name in settings]
+        problems += [not_part(f"The input {name!r} is") for name in _REFUSED if name in settings]
         if type(given.get("command")) is not str:
             problems.append(f"Missing required argument. Examine values at '{_RUN}.command'.")
         if problems:
@@ -142,11 +142,7 @@ class CommandProvider(Provider):
 
 def _known(token: str, expected: str) -> None:
     if token != expected:
-        raise ProviderError(f"{token}: not part of this stand-in; use the published plugin for it.")
-
-
-def _refusal(name: str) -> str:
-    return f"The input {name!r} is not part of this stand-in; use the published plugin for it."
+        raise ProviderError(not_part(f"{token}:"))
 
 
 def _previous(state: Mapping[str, PropertyValue]) -> Output:

@@ -41,7 +41,7 @@ from sandbox.providers.stand_ins.docker.images import Image
 from sandbox.providers.stand_ins.docker.kinds import RULES, Kind
 from sandbox.providers.stand_ins.docker.networks import Network
 from sandbox.providers.stand_ins.docker.volumes import Volume
-from sandbox.providers.stand_ins.errors import InitializationFailedError, ProviderError
+from sandbox.providers.stand_ins.errors import InitializationFailedError, ProviderError, not_part
 from sandbox.providers.stand_ins.values import DEFAULTS_KEY, UNKNOWN, own_type, plain_map, property_map
 
 _CONFIGURATION = {"host", "sshOpts", "disableDockerDaemonCheck"}
@@ -87,7 +87,7 @@ class DockerProvider(Provider):
         given = _configuration(request.new_inputs)
         problems = list(schema.problems(pulumi_docker.ProviderArgs, given, "docker:config"))
         problems += [
-            f"docker:config:{name}: not part of this stand-in; use the published plugin for it."
+            not_part(f"docker:config:{name}:")
             for name in sorted(
                 given.keys() & schema.fields_of(pulumi_docker.ProviderArgs).keys() - _CONFIGURATION
             )
@@ -102,7 +102,7 @@ class DockerProvider(Provider):
 
     async def invoke(self, request: InvokeRequest) -> InvokeResponse:
         """No function of the package is implemented."""
-        raise ProviderError(f"{request.tok}: not part of this stand-in; use the published plugin for it.")
+        raise ProviderError(not_part(f"{request.tok}:"))
 
     async def check(self, request: CheckRequest) -> CheckResponse:
         """Validate inputs and fill in defaults."""
@@ -111,10 +111,7 @@ class DockerProvider(Provider):
         problems = list(schema.problems(kind.argument_class, given, request.name))
         if not problems and kind is Container.kind:
             problems = list(validation.problems(given, request.name))
-        problems += [
-            f"The input {name!r} is not part of this stand-in; use the published plugin for it."
-            for name in sorted(kind.refused & given.keys())
-        ]
+        problems += [not_part(f"The input {name!r} is") for name in sorted(kind.refused & given.keys())]
         if problems:
             return CheckResponse(request.new_inputs, [CheckFailure("", problem) for problem in problems])
         return CheckResponse(property_map(_with_defaults(kind, given, request)))
@@ -249,9 +246,7 @@ def _resource(type_token: str) -> Resource:
     try:
         return _RESOURCES[own_type(type_token)]
     except KeyError:
-        raise ProviderError(
-            f"{type_token}: not part of this stand-in; use the published plugin for it."
-        ) from None
+        raise ProviderError(not_part(f"{type_token}:")) from None
 
 
 def _configuration(values: Mapping[str, PropertyValue]) -> dict[str, Any]:
