@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from scripts.workstation import choices, containers, locks, prepare, run_pulumi, stack
+from scripts.workstation import choices, containers, locks, prepare, stack, teardown
 from scripts.workstation.engine import Engine
 from scripts.workstation.paths import STATE
 from scripts.workstation.preflight import CONTAINERS, NETWORK
@@ -85,18 +85,14 @@ def _size(folder: Path) -> str:
 
 def _destroy_resources(local: Local, step: Step) -> None:
     if stack.in_backend():
-        lost = containers.differing(stack.containers_in_state(local.session), local.engine)
         logged(
             local.session.words("state", "unprotect", "--all", "--yes"),
             log="unprotect",
             failure="the stack's protection could not be lifted",
             environment=local.session.environment,
         )
-        options = ["--skip-preview", *(["--refresh"] if lost else [])]
-        words = local.session.words("destroy", *options, config=True)
-        run_pulumi.followed(local.session, words, step=step, what="destroy")
-    # Made again by compose: pulumi does not know them.
-    containers.remove(local.engine, containers.ours(local.engine, local.srv_root))
+        teardown.destroy_known(local, step, what="destroy")
+    teardown.remove_unknown(local)
     if containers.our_network(local.engine):
         containers.remove_network(local.engine)
 

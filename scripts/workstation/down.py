@@ -1,6 +1,6 @@
 """`make down`: stop and remove the containers; the data, the network and the secrets stay."""
 
-from scripts.workstation import containers, locks, prepare, run_pulumi, stack
+from scripts.workstation import locks, prepare, run_pulumi, stack, teardown
 from scripts.workstation.paths import STATE
 from scripts.workstation.progress import Progress
 from scripts.workstation.shell import require_root_rights
@@ -19,13 +19,8 @@ def main() -> int:
         progress = Progress(4)
         local = prepare.local_as_it_is(progress)
         with progress.step("pulumi destroy, without what is protected") as step:
-            lost = containers.differing(stack.containers_in_state(local.session), local.engine)
-            options = ["--exclude-protected", "--skip-preview", *(["--refresh"] if lost else [])]
-            run_pulumi.followed(
-                local.session, local.session.words("destroy", *options, config=True), step=step, what="down"
-            )
-            # Made again by compose: pulumi does not know them.
-            containers.remove(local.engine, containers.ours(local.engine, local.srv_root))
+            teardown.destroy_known(local, step, "--exclude-protected", what="down")
+            teardown.remove_unknown(local)
         print(
             f"\nThe containers are gone; the data is kept in {local.srv_root}/data. make up brings them back, make destroy deletes it all."
         )

@@ -8,7 +8,7 @@ from scripts.workstation import plugins, prepare
 from scripts.workstation.engine import Engine
 from scripts.workstation.paths import ROOT, VENV
 from scripts.workstation.progress import Progress
-from scripts.workstation.session import executable, search_path
+from scripts.workstation.session import executable, search_path, stand_in_environment
 from scripts.workstation.trouble import command
 
 
@@ -23,10 +23,7 @@ def main() -> int:
     outside = {"CDP_TEST_OUTSIDE": f"/proc/{os.getpid()}/ns/net"}
     environment = {**os.environ, **outside, "PATH": search_path(tools), "VIRTUAL_ENV": str(VENV)}
     if choice == "stand-ins":
-        environment |= {
-            "PULUMI_HOME": str(plugins.STAND_IN_HOME),
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-        }
+        environment |= stand_in_environment(plugins.STAND_IN_HOME)
     netns = os.environ.get("CDP_TEST_NETNS")
     # Published ports are on this namespace's loopback, so the clients have to be in it too.
     inside = ["nsenter", f"--net=/run/netns/{netns}"] if netns else []

@@ -54,6 +54,11 @@ def remote_session(stack: str, toolchain: Toolchain) -> Session:
     )
 
 
+def stand_in_environment(home: Path) -> dict[str, str]:
+    """What makes pulumi use the stand-in plugins of a PULUMI_HOME, and no others."""
+    return {"PULUMI_HOME": str(home), "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
+
+
 def local_session(
     stack: str,
     toolchain: Toolchain,
@@ -74,10 +79,7 @@ def local_session(
         "DOCKER_HOST": docker_host,
     }
     if stand_in_home:
-        environment |= {
-            "PULUMI_HOME": str(stand_in_home),
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-        }
+        environment |= stand_in_environment(stand_in_home)
     return Session(
         stack=stack,
         environment=environment,
