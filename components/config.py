@@ -1,6 +1,7 @@
 """The only module that reads pulumi.Config: plain keys become Settings, secret keys become Secrets."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from components.render.env_file import secret_fault
 from components.settings import PROJECT, ImageCatalogue, Settings, SettingsError, parse
 
 ROOT = Path(__file__).parents[1]
+# What Pulumi.prod.yaml holds where a user has to write: a public key has no hyphen.
+PLACEHOLDER = re.compile("replace[-/]me")
 SECRET_KEYS = ("postgresPassword", "pgbouncerAuthPassword", "redisAdminPassword", "saltKey")
 
 
@@ -28,7 +31,12 @@ class Secrets:
 def load() -> tuple[Settings, ImageCatalogue, Secrets]:
     """The stack's configuration. Raises pulumi.RunError with one sentence for each fault."""
     try:
-        settings = parse(Settings, _plain(), where=f"{PROJECT}:", others=SECRET_KEYS)
+        plain = _plain()
+        if marked := [key for key, value in plain.items() if PLACEHOLDER.search(json.dumps(value))]:
+            raise SettingsError(
+                f"{PROJECT}:{', '.join(marked)} still holds values marked replace-me; run make init-prod, or write your own in their place"
+            )
+        settings = parse(Settings, plain, where=f"{PROJECT}:", others=SECRET_KEYS)
         return settings, _catalogue(settings.image_catalogue), _secrets()
     except SettingsError as error:
         raise pulumi.RunError(str(error)) from None

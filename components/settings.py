@@ -11,53 +11,21 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
+
+from components.host_settings import LOOPBACK, HostSettings, OciHostSettings
+from components.model import Address, Model, Subnet
 
 PROJECT = "central-data-platform"
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-# The stack's file has text where these stand.
-Address = Annotated[IPv4Address, Field(strict=False)]
-Subnet = Annotated[IPv4Network, Field(strict=False)]
 Architecture = Literal["amd64", "arm64"]
 
 
 class SettingsError(ValueError):
     """What is wrong in the stack's configuration: one sentence a fault, each naming its key."""
-
-
-class Model(BaseModel):
-    """A misspelt key is an error, a wrong type is not converted silently, and nothing changes after start-up."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        alias_generator=to_camel,
-        populate_by_name=True,
-    )
-
-
-class LocalHostSettings(Model):
-    """This machine's Docker."""
-
-    kind: Literal["local"]
-    socket: str = Field(default="unix:///var/run/docker.sock", pattern=r"^unix:///\S+$")
-    # The platform's files belong to root; a workstation's user reaches them by `sudo -n`.
-    sudo: bool = False
-
-
-class OciHostSettings(Model):
-    """An Oracle Linux 10 aarch64 instance in OCI."""
-
-    kind: Literal["oci"]
-    compartment: str = Field(pattern=r"^ocid1\.(compartment|tenancy)\.")
-    shape: str = Field(default="VM.Standard.A1.Flex", pattern=r"^VM\.Standard\.A[124]\.Flex$")
-
-
-HostSettings = Annotated[LocalHostSettings | OciHostSettings, Field(discriminator="kind")]
 
 
 class NetworkSettings(Model):
@@ -66,7 +34,10 @@ class NetworkSettings(Model):
     subnet: Subnet = IPv4Network("172.28.0.0/24")
     gateway: Address | None = None
     dynamic_range: Subnet | None = None
-    publish_address: Address = IPv4Address("127.0.0.1")
+    # Where the ports are published: one address of the host. Without it 127.0.0.1, in OCI the private address.
+    publish_address: Address | None = None
+    # Who outside the bridge network may connect, always over TLS.
+    client_cidrs: list[Subnet] = Field(default_factory=list[IPv4Network])
 
     @property
     def gateway_address(self) -> IPv4Address:
@@ -93,10 +64,34 @@ class NetworkSettings(Model):
             raise ValueError(
                 f"dynamicRange {self.container_range} is not part of subnet {self.subnet}; write a part of it"
             )
-        if self.publish_address.is_unspecified or self.publish_address.is_global:
+        said = self.publish_address
+        if said and (said.is_unspecified or said.is_global):
             raise ValueError(
-                f"publishAddress {self.publish_address} would open the databases to every network; "
+                f"publishAddress {said} would open the databases to every network; "
                 "write one private address, such as 127.0.0.1"
+            )
+        for network in self.client_cidrs:
+            if not network.is_private or network.prefixlen < 8:
+                raise ValueError(
+                    f"clientCidrs holds {network}, which is more than a private network; write those of your clients, such as 10.20.2.0/24"
+                )
+        return self
+
+
+class TlsSettings(Model):
+    """Certificates of the three servers, from the platform's own authority; `names` are further names for all of them."""
+
+    days: int = Field(default=397, ge=2, le=825)
+    renew_before_days: int = Field(default=120, ge=1)
+    names: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9*]([A-Za-z0-9.-]*[A-Za-z0-9])?$")]] = Field(
+        default_factory=list
+    )
+
+    @model_validator(mode="after")
+    def renewal_fits(self) -> Self:
+        if self.renew_before_days >= self.days:
+            raise ValueError(
+                f"renewBeforeDays {self.renew_before_days} is not less than days {self.days}; write less"
             )
         return self
 
@@ -168,6 +163,8 @@ class PgbouncerSettings(Model):
     max_clients: int = Field(default=500, ge=1)
 
 
+# MiB of a machine that the containers leave to Oracle Linux and Docker.
+SYSTEM_MEMORY = 1024
 # Left for platform_admin, backups and PgBouncer's own look-ups beside one full pool.
 RESERVED_CONNECTIONS = 10
 
@@ -188,17 +185,61 @@ class Settings(Model):
     srv_root: Annotated[str, AfterValidator(absolute_path)] = "/srv"
     image_catalogue: str = "images.json"
     network: NetworkSettings = NetworkSettings()
+    tls: TlsSettings = TlsSettings()
     postgres: PostgresSettings = PostgresSettings()
     redis: RedisSettings = RedisSettings()
     pgbouncer: PgbouncerSettings = PgbouncerSettings()
 
+    @property
+    def publish_address(self) -> IPv4Address:
+        """The one address of the host on which ports are published."""
+        return self.network.publish_address or self.host.own_address
+
+    @property
+    def ports(self) -> tuple[int, int, int]:
+        """What is published: PostgreSQL, Redis, PgBouncer."""
+        return (self.postgres.port, self.redis.port, self.pgbouncer.port)
+
+    @property
+    def outside_clients(self) -> list[IPv4Network]:
+        """The networks outside the bridge from which connections are taken, over TLS: an operator's tunnel, and clients."""
+        own = [] if self.publish_address.is_loopback else [IPv4Network(self.publish_address)]
+        return [*own, *self.network.client_cidrs, *self.host.grouped_clients]
+
+    @model_validator(mode="after")
+    def host_and_network_fit(self) -> Self:
+        if not isinstance(self.host, OciHostSettings):
+            return self
+        vcn = self.host.vcn.cidr
+        for network in self.network.client_cidrs:
+            if not network.subnet_of(vcn):
+                raise ValueError(
+                    f"network.clientCidrs holds {network}, which is not in the VCN {vcn}: the databases are open inside it only; "
+                    "write a part of it"
+                )
+        if self.network.subnet.overlaps(vcn):
+            raise ValueError(
+                f"network.subnet {self.network.subnet} overlaps the VCN {vcn}; write another private network for one of them"
+            )
+        wanted = self.postgres.memory + self.redis.memory + self.pgbouncer.memory + SYSTEM_MEMORY
+        if wanted > self.host.memory_gib * 1024:
+            raise ValueError(
+                f"postgres.memory, redis.memory and pgbouncer.memory with {SYSTEM_MEMORY} MiB for the system are {wanted} MiB, "
+                f"and host.memoryGib is {self.host.memory_gib}; write less, or a bigger machine"
+            )
+        if self.publish_address not in (LOOPBACK, self.host.own_address):
+            raise ValueError(
+                f"network.publishAddress {self.publish_address} is not the host's; leave it out for {self.host.own_address}, "
+                "or write 127.0.0.1"
+            )
+        return self
+
     @model_validator(mode="after")
     def parts_fit(self) -> Self:
-        ports = (self.postgres.port, self.redis.port, self.pgbouncer.port)
-        if len(set(ports)) < len(ports):
+        if len(set(self.ports)) < len(self.ports):
             raise ValueError(
                 "postgres.port {}, redis.port {} and pgbouncer.port {} must differ; give each its own".format(
-                    *ports
+                    *self.ports
                 )
             )
         most = self.postgres.max_connections - RESERVED_CONNECTIONS

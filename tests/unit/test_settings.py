@@ -8,20 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.settings import (
-    RESERVED_CONNECTIONS,
-    Image,
-    ImageCatalogue,
-    LocalHostSettings,
-    OciHostSettings,
-    Settings,
-    SettingsError,
-    parse,
-)
+from components.host_settings import LocalHostSettings, OciHostSettings
+from components.settings import RESERVED_CONNECTIONS, Image, ImageCatalogue, Settings, SettingsError, parse
+from tests.unit.conftest import OCI_HOST
 
 HERE = "central-data-platform:"
 LOCAL = {"kind": "local"}
-OCI = {"kind": "oci", "compartment": "ocid1.compartment.oc1..aaaa"}
+OCI = OCI_HOST
+GROUP = "ocid1.networksecuritygroup.oc1.eu-frankfurt-1.aaaaclients"
 
 
 def read(**raw: Any) -> Settings:
@@ -41,7 +35,7 @@ def test_the_defaults_are_those_of_the_manual() -> None:
     assert str(settings.network.subnet) == "172.28.0.0/24"
     assert str(settings.network.gateway_address) == "172.28.0.1"
     assert str(settings.network.container_range) == "172.28.0.0/25"
-    assert str(settings.network.publish_address) == "127.0.0.1"
+    assert str(settings.publish_address) == "127.0.0.1"
     assert settings.host == LocalHostSettings(kind="local", socket="unix:///var/run/docker.sock", sudo=False)
 
 
@@ -83,13 +77,78 @@ def test_a_host_is_chosen_by_its_kind() -> None:
         ({"host": {"kind": "locl"}}, "central-data-platform:host.kind is locl; write local or oci"),
         ({"host": {"sudo": True}}, "central-data-platform:host.kind is missing; write local or oci"),
         (
-            {"host": {"kind": "oci"}},
+            {"host": {k: v for k, v in OCI.items() if k != "compartment"}},
             "central-data-platform:host.compartment is missing and has no default; write it",
         ),
         (
             {"host": {**OCI, "shape": "VM.Standard.E5.Flex"}},
-            "central-data-platform:host.shape is 'VM.Standard.E5.Flex'; "
-            r"it should match pattern '^VM\.Standard\.A[124]\.Flex$'",
+            "central-data-platform:host.shape: VM.Standard.E5.Flex is not an Ampere (arm64) flexible shape, and the platform's images "
+            "are pinned for arm64; write VM.Standard.A1.Flex, VM.Standard.A2.Flex or VM.Standard.A4.Flex",
+        ),
+        (
+            {"host": {**OCI, "sshCidrs": ["0.0.0.0/0"]}},
+            "central-data-platform:host: sshCidrs holds 0.0.0.0/0, which lets every address on the internet try to log in; "
+            "write your own networks, such as 203.0.113.7/32, or say sshOpenToAll: true",
+        ),
+        (
+            {"host": {**OCI, "sshCidrs": ["203.0.113.7/32", "203.0.113.7"]}},
+            "central-data-platform:host.sshCidrs: a network stands there twice; write each once",
+        ),
+        (
+            {"host": {**OCI, "sshPublicKey": "/home/me/.ssh/id_ed25519.pub"}},
+            "central-data-platform:host.sshPublicKey: write the line of a public key's .pub file, such as: ssh-ed25519 AAAA…",
+        ),
+        (
+            {"host": {**OCI, "sshPublicKey": "ssh-ed25519 AAAAC3Nz"}},
+            "central-data-platform:host.sshPublicKey: that is not the whole line of a .pub file; copy it without line breaks",
+        ),
+        (
+            {"host": {**OCI, "vcn": {"cidr": "8.8.0.0/16", "subnet": "8.8.1.0/24"}}},
+            "central-data-platform:host.vcn: cidr 8.8.0.0/16 is no network for a VCN; write a private one of /16 to /30, such as 10.20.0.0/16",
+        ),
+        (
+            {"host": {**OCI, "vcn": {"subnet": "10.21.1.0/24"}}},
+            "central-data-platform:host.vcn: subnet 10.21.1.0/24 is not part of cidr 10.20.0.0/16; write a part of it",
+        ),
+        (
+            {"host": {**OCI, "privateAddress": "10.20.1.1"}},
+            "central-data-platform:host: privateAddress 10.20.1.1 is no host's address in vcn.subnet 10.20.1.0/24; write one from 10.20.1.2 on",
+        ),
+        (
+            {"host": {**OCI, "publicAddress": False}},
+            "central-data-platform:host: publicAddress is false and there is no jumpHost, so nobody would reach the host; "
+            "write jumpHost: user@host, or publicAddress: true",
+        ),
+        (
+            {"host": {**OCI, "memoryGib": 200}},
+            "central-data-platform:host: memoryGib 200 does not fit ocpus 2; write 2 to 128",
+        ),
+        (
+            {"host": OCI, "network": {"clientCidrs": ["10.30.0.0/24"]}},
+            "central-data-platform: network.clientCidrs holds 10.30.0.0/24, which is not in the VCN 10.20.0.0/16: "
+            "the databases are open inside it only; write a part of it",
+        ),
+        (
+            {"host": OCI, "network": {"subnet": "10.20.5.0/24"}},
+            "central-data-platform: network.subnet 10.20.5.0/24 overlaps the VCN 10.20.0.0/16; write another private network for one of them",
+        ),
+        (
+            {"host": OCI, "network": {"publishAddress": "10.20.1.11"}},
+            "central-data-platform: network.publishAddress 10.20.1.11 is not the host's; leave it out for 10.20.1.10, or write 127.0.0.1",
+        ),
+        (
+            {"host": OCI, "postgres": {"memory": 11000}},
+            "central-data-platform: postgres.memory, redis.memory and pgbouncer.memory with 1024 MiB for the system are 12664 MiB, "
+            "and host.memoryGib is 12; write less, or a bigger machine",
+        ),
+        (
+            {"network": {"clientCidrs": ["0.0.0.0/0"]}},
+            "central-data-platform:network: clientCidrs holds 0.0.0.0/0, which is more than a private network; "
+            "write those of your clients, such as 10.20.2.0/24",
+        ),
+        (
+            {"tls": {"days": 30, "renewBeforeDays": 30}},
+            "central-data-platform:tls: renewBeforeDays 30 is not less than days 30; write less",
         ),
         (
             {"host": {**LOCAL, "socket": "tcp://1.2.3.4"}},
@@ -350,3 +409,36 @@ def test_whatever_is_written_is_taken_or_refused_in_sentences(value: Any) -> Non
         except SettingsError as error:
             said += str(error).splitlines()
     assert all(line.startswith("central-data-platform:") for line in said)
+
+
+# --- who is let in ---
+
+
+def test_only_an_explicit_word_opens_ssh_to_all() -> None:
+    settings = read(host={**OCI, "sshCidrs": ["0.0.0.0/0"], "sshOpenToAll": True})
+    assert isinstance(settings.host, OciHostSettings)
+    assert settings.host.ssh_cidrs == [IPv4Network("0.0.0.0/0")]
+
+
+def test_ports_are_published_on_the_host_s_private_address() -> None:
+    assert str(read(host=OCI).publish_address) == "10.20.1.10"
+    assert str(read(host={**OCI, "privateAddress": "10.20.1.77"}).publish_address) == "10.20.1.77"
+    assert str(read(host=OCI, network={"publishAddress": "127.0.0.1"}).publish_address) == "127.0.0.1"
+
+
+def test_outside_clients_are_the_host_itself_the_listed_and_the_groups_network() -> None:
+    assert read().outside_clients == []
+    assert read(host=OCI).outside_clients == [IPv4Network("10.20.1.10")]
+    listed = read(host={**OCI, "clientGroups": [GROUP]}, network={"clientCidrs": ["10.20.2.0/24"]})
+    assert listed.outside_clients == [
+        IPv4Network("10.20.1.10"),
+        IPv4Network("10.20.2.0/24"),
+        IPv4Network("10.20.0.0/16"),
+    ]
+
+
+def test_the_comment_of_a_public_key_does_not_count() -> None:
+    first, second = (
+        read(host={**OCI, "sshPublicKey": f"{OCI['sshPublicKey']} {who}"}) for who in ("a", "b c")
+    )
+    assert first == second
