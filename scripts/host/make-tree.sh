@@ -31,6 +31,8 @@ folder() {
   chown "$3" "$srv/$1.new"
   chmod "$2" "$srv/$1.new"
   mv "$srv/$1.new" "$srv/$1"
+  # Where SELinux is in use, label-tree.sh has said which label each folder has.
+  if command -v restorecon >/dev/null; then restorecon "$srv/$1"; fi
 }
 
 mkdir -p "$srv"
@@ -44,6 +46,7 @@ folder config/redis 0755 0:0
 folder config/pgbouncer 0755 0:0
 folder apps 0755 0:0
 folder apps/postgres-stack 0755 0:0
+folder apps/bootstrap.d 0755 0:0
 folder data 0711 0:0
 folder data/postgres 0700 999:999
 folder data/redis 0700 999:999

@@ -29,6 +29,57 @@ container() {
   esac
 }
 
+# Only on a machine that has a volume for this tree.
+data_volume() {
+  # As attach-data.sh writes it: a blank ends a field.
+  where=$(printf '%s' "$srv" | sed 's/\\/\\134/g; s/ /\\040/g; s/\t/\\011/g')
+  wanted=$(WHERE=$where awk '$2 == ENVIRON["WHERE"] && sub(/^UUID=/, "", $1) { print $1 }' /etc/fstab 2>/dev/null) || return 0
+  [ -n "$wanted" ] || return 0
+  if [ "$(findmnt --noheadings --output UUID --mountpoint "$srv" 2>/dev/null)" = "$wanted" ]; then
+    check data-volume ok "mounted at $srv, UUID $wanted"
+  else
+    check data-volume fail "the volume of /etc/fstab (UUID $wanted) is not mounted at $srv; attach it, then: systemctl start docker"
+  fi
+}
+
+# Only on a machine that attach-data.sh has prepared.
+machine_services() {
+  [ -e /etc/systemd/system/docker.service.d/50-data-volume.conf ] || return 0
+  missing=
+  for unit in docker.service firewalld.service chronyd.service dnf-automatic.timer; do
+    systemctl --quiet is-enabled "$unit" 2>/dev/null && systemctl --quiet is-active "$unit" || missing="$missing $unit"
+  done
+  if [ -z "$missing" ]; then
+    check machine ok "its services run, now and after a reboot"
+  else
+    check machine fail "not running, or not after a reboot:$missing; systemctl enable --now$missing"
+  fi
+}
+
+certificate() { # NAME FILE
+  if ! end=$(openssl x509 -enddate -noout -in "$2" 2>/dev/null); then
+    check "$1" fail "$2 cannot be read as a certificate; run make up"
+  elif ! openssl x509 -checkend 604800 -noout -in "$2" >/dev/null; then
+    check "$1" fail "$2 has ended, or ends within 7 days (${end#notAfter=}); run make up"
+  elif ! openssl x509 -checkend 2592000 -noout -in "$2" >/dev/null; then
+    check "$1" warn "$2 ends within 30 days (${end#notAfter=}); run make up"
+  else
+    check "$1" ok "valid until ${end#notAfter=}"
+  fi
+}
+
+certificates() {
+  command -v openssl >/dev/null || return 0
+  for file in "$srv"/config/*/tls/server.crt "$srv/config/tls/ca.crt"; do
+    [ -e "$file" ] || continue
+    name=${file#"$srv/config/"}
+    case $name in
+      tls/ca.crt) certificate tls-ca "$file" ;;
+      *) certificate "tls-${name%%/*}" "$file" ;;
+    esac
+  done
+}
+
 checks() {
   if ! docker version >/dev/null 2>&1; then
     check docker fail "the Docker engine does not answer; start it (systemctl start docker)"
@@ -52,6 +103,9 @@ checks() {
     state=ok
   fi
   check disk "$state" "$used% of $srv used, $free free"
+  data_volume
+  machine_services
+  certificates
 }
 
 json_text() {
@@ -72,7 +126,7 @@ as_json() {
 
 as_table() {
   while IFS=$tab read -r name state detail since; do
-    printf '%-12s %-8s %s%s\n' "$name" "$state" "$detail" "${since:+, since $since}"
+    printf '%-13s %-8s %s%s\n' "$name" "$state" "$detail" "${since:+, since $since}"
   done
 }
 

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from components.files import END
-from components.hosts.base import SCRIPTS, command_line
+from components.hosts.base import shell_words
+
+SCRIPTS = Path(__file__).parents[2] / "scripts" / "host"
 
 
 @dataclass
@@ -120,6 +122,7 @@ TREE = {
     "config/pgbouncer": ("0755", "0:0"),
     "apps": ("0755", "0:0"),
     "apps/postgres-stack": ("0755", "0:0"),
+    "apps/bootstrap.d": ("0755", "0:0"),
     "data": ("0711", "0:0"),
     "data/postgres": ("0700", "999:999"),
     "data/redis": ("0700", "999:999"),
@@ -276,7 +279,7 @@ def test_a_missing_folder_is_named(host: Host) -> None:
     sentence = host.refused("write-file.sh", str(path), "0644", "0:0", END, stdin=f"x\n{END}\n")
     assert sentence == (
         f"cannot write {path}: folder {path.parent} is missing; "
-        "run 'pulumi up --refresh' after the platform's folders are back"
+        "is the data volume mounted? Bring the platform's folders back, then run up again"
     )
 
 
@@ -303,7 +306,7 @@ def test_a_script_that_is_ended_half_way_leaves_the_old_file(host: Host, number:
     process.stdin.write("half of it\n")
     process.stdin.flush()
     for _ in range(500):
-        if any(p.name.startswith(".new") and p.stat().st_size for p in folder.iterdir()):
+        if (folder / "file.new").exists() and (folder / "file.new").stat().st_size:
             break
         time.sleep(0.01)
     os.killpg(process.pid, number)
@@ -333,11 +336,8 @@ def test_a_full_disk_leaves_the_old_file(host: Host) -> None:
 
 def test_the_command_line_of_a_host_runs_the_scripts_own_text(host: Host) -> None:
     path = host.folder / "a 'quoted' \"file\" $HOME"
-    line = command_line(
-        "write-file.sh",
-        [str(path), "0600", "0:0", END],
-        before=["env", f"PATH={host.commands}:{os.environ['PATH']}"],
-    )
+    environment = ["env", f"PATH={host.commands}:{os.environ['PATH']}"]
+    line = shlex.join([*environment, *shell_words("write-file.sh", [str(path), "0600", "0:0", END])])
     subprocess.run(["sh", "-c", line], input=f"text\n{END}\n", text=True, check=True)
     assert path.read_text(encoding="utf-8") == "text"
 
@@ -750,7 +750,7 @@ def test_the_console_is_reached_over_its_socket_without_network_or_password(host
     (run,) = [call for call in host.calls("docker") if call[0] == "run"]
     name = run[run.index("--name") + 1]
     assert run[: run.index("--entrypoint")] == [
-        *f"run --rm --name {name} --network none --user 1001:1001 --cap-drop ALL --volume".split(),
+        *f"run --rm --name {name} --network none --user 1001:1001 --cap-drop ALL --security-opt label=disable --volume".split(),
         f"{host.srv}/run/pgbouncer:/var/run/pgbouncer",
     ]
     assert run[run.index("--entrypoint") + 1 :][:2] == ["psql", "postgres@sha256:1"]
@@ -841,12 +841,12 @@ def test_a_compose_that_gives_no_hash_is_named(host: Host) -> None:
 @pytest.mark.parametrize("answer", ["OK\nOK", "OK\n\nOK\n"])
 def test_redis_took_its_access_list(host: Host, answer: str) -> None:
     host.stand_in("docker", f"cat >/dev/null; printf '%s' {shlex.quote(answer)}")
-    assert host.must("redis-acl.sh", stdin="ACL SETUSER x\n") == ""
+    assert host.must("reload-redis.sh", stdin="ACL SETUSER x\n") == ""
 
 
 def test_a_refusal_of_redis_is_shown_although_its_client_says_all_is_well(host: Host) -> None:
     host.stand_in("docker", "cat >/dev/null; echo OK; echo WRONGPASS invalid username-password pair")
-    ran = host.run("redis-acl.sh", stdin="AUTH x y\n")
+    ran = host.run("reload-redis.sh", stdin="AUTH x y\n")
     assert ran.returncode == 1
     assert ran.stderr.splitlines()[0] == (
         "Redis refused a change of its access list: WRONGPASS invalid username-password pair"
@@ -888,5 +888,5 @@ def test_pgbouncer_reloads_by_a_signal(host: Host) -> None:
 
 
 def test_every_script_has_a_test() -> None:
-    tests = Path(__file__).read_text(encoding="utf-8")
+    tests = "".join(p.read_text(encoding="utf-8") for p in Path(__file__).parent.glob("test_*.py"))
     assert not [p.name for p in SCRIPTS.glob("*.sh") if f'"{p.name}"' not in tests]
