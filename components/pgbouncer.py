@@ -7,11 +7,12 @@ from components.files import HostFile, write_file
 from components.render import pgbouncer as text
 from components.render.services import pgbouncer_service
 
-OWNER = "1001:1001"
+UID = "1001"
+OWNER = f"{UID}:{UID}"
 
 
 class Pgbouncer(pulumi.ComponentResource):
-    """Ready when port 6432 answers and the configuration has been read; it starts after `database`."""
+    """Ready when port 6432 answers and the configuration has been read; it starts after `database`, and takes over a change of `certificates`."""
 
     service: ServiceContainer
 
@@ -19,6 +20,7 @@ class Pgbouncer(pulumi.ComponentResource):
         self,
         name: str,
         args: ServiceArgs,
+        certificates: pulumi.Output[str],
         database: pulumi.Resource,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -27,7 +29,7 @@ class Pgbouncer(pulumi.ComponentResource):
         users = args.secrets.pgbouncer_auth_password.apply(lambda p: text.userlist(auth_password=p))
         files = [
             HostFile(path="config/pgbouncer/pgbouncer.ini", content=text.pgbouncer_ini(settings.pgbouncer)),
-            HostFile(path="config/pgbouncer/pg_hba.conf", content=text.pgbouncer_hba()),
+            HostFile(path="config/pgbouncer/pg_hba.conf", content=text.pgbouncer_hba(settings)),
             HostFile(
                 path="config/pgbouncer/userlist.txt", content=users, mode="0400", owner=OWNER, secret=True
             ),
@@ -49,11 +51,21 @@ class Pgbouncer(pulumi.ComponentResource):
             [*written, database],
             opts=pulumi.ResourceOptions(parent=self),
         )
-        host.run(
+        reloaded = host.run(
             f"{name}-reload",
             "reload-pgbouncer.sh",
             # Secret as a whole, since the user list is among them.
             triggers=[pulumi.Output.from_input(file.content) for file in files],
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.service.container, *written]),
+        )
+        host.run(
+            f"{name}-certificate",
+            "take-certificate.sh",
+            self.service.service.name,
+            UID,
+            f"{settings.srv_root}/config/pgbouncer/tls/server.crt",
+            f"{settings.publish_address}:{settings.pgbouncer.port}",
+            triggers=[certificates],
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[reloaded]),
         )
         self.register_outputs({"image": self.service.image})

@@ -1,6 +1,7 @@
 """The platform as a whole, in the order in which its parts start."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pulumi
 
@@ -12,9 +13,11 @@ from components.network import Network, NetworkArgs
 from components.pgbouncer import Pgbouncer
 from components.postgres import Postgres
 from components.redis import Redis
+from components.render.machine import bootstrap_sh
 from components.render.service import COMPOSE_PROJECT, compose_file
 from components.secrets_file import SecretsFile, SecretsFileArgs
 from components.settings import Image, ImageCatalogue, Settings
+from components.tls import Tls, TlsArgs
 
 # Operators run these by hand, from /srv/apps.
 INSTALLED_SCRIPTS = ("pooler.sh", "status.sh")
@@ -35,6 +38,8 @@ class CentralDataPlatform(pulumi.ComponentResource):
 
     containers: dict[str, pulumi.Output[str]]
     images: dict[str, pulumi.Output[str]]
+    # PEM; whoever connects over TLS checks the servers' certificates by it.
+    ca_certificate: pulumi.Output[str]
 
     def __init__(self, name: str, args: PlatformArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("central-data-platform:components:CentralDataPlatform", name, {}, opts)
@@ -60,6 +65,12 @@ class CentralDataPlatform(pulumi.ComponentResource):
             SecretsFileArgs(secrets=args.secrets, srv_root=settings.srv_root, host=host, after=[tree]),
             mine,
         )
+        tls = Tls(
+            f"{name}-tls",
+            TlsArgs(settings=settings, host=host, after=[tree], today=datetime.now(UTC).date()),
+            mine,
+        )
+        self.ca_certificate = tls.ca_certificate
 
         def service_args(image: Image) -> ServiceArgs:
             return ServiceArgs(
@@ -68,13 +79,17 @@ class CentralDataPlatform(pulumi.ComponentResource):
                 image=image,
                 host=host,
                 network=network.network_name,
-                after=[secrets_file],
+                after=[secrets_file, tls],
             )
 
-        postgres = Postgres(f"{name}-postgres", service_args(args.catalogue.postgres), mine)
-        redis = Redis(f"{name}-redis", service_args(args.catalogue.redis), mine)
+        postgres = Postgres(f"{name}-postgres", service_args(args.catalogue.postgres), tls.certificates, mine)
+        redis = Redis(f"{name}-redis", service_args(args.catalogue.redis), tls.certificates, mine)
         pgbouncer = Pgbouncer(
-            f"{name}-pgbouncer", service_args(args.catalogue.pgbouncer), postgres.ready, mine
+            f"{name}-pgbouncer",
+            service_args(args.catalogue.pgbouncer),
+            tls.certificates,
+            postgres.ready,
+            mine,
         )
         running = [postgres.service, redis.service, pgbouncer.service]
         self.images = {made.service.name: made.image for made in running}
@@ -104,4 +119,21 @@ class CentralDataPlatform(pulumi.ComponentResource):
                 HostFile(path=f"apps/{script}", content=script_text(script), mode="0755"),
                 in_tree,
             )
+        _write_bootstrap(name, host, settings.srv_root, in_tree)
         self.register_outputs({"containers": self.containers, "images": self.images})
+
+
+def _write_bootstrap(name: str, host: Host, srv_root: str, opts: pulumi.ResourceOptions) -> None:
+    """What lives outside srvRoot, as scripts inside it: an archive of srvRoot is enough for another machine."""
+    if not host.preparation:
+        return
+    steps = [(step.script, step.arguments, step.stdin) for step in host.preparation]
+    scripts = {f"bootstrap.d/{script}": script_text(script) for script, _, _ in steps}
+    for path, text in {**scripts, "bootstrap.sh": bootstrap_sh(steps)}.items():
+        write_file(
+            f"{name}-{path.rpartition('/')[2]}",
+            host,
+            srv_root,
+            HostFile(path=f"apps/{path}", content=text, mode="0755"),
+            opts,
+        )

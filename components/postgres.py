@@ -9,21 +9,29 @@ from components.render import postgres as text
 from components.render import scram
 from components.render.services import postgres_service
 
+UID = "999"
+
 
 class Postgres(pulumi.ComponentResource):
-    """Ready when the container is healthy and the roles are there (`ready`)."""
+    """Ready when the container is healthy and the roles are there (`ready`); a change of `certificates` is taken over."""
 
     service: ServiceContainer
     ready: pulumi.Resource
 
-    def __init__(self, name: str, args: ServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        args: ServiceArgs,
+        certificates: pulumi.Output[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("central-data-platform:components:Postgres", name, {}, opts)
         settings, host = args.settings, args.host
         first = pulumi.ResourceOptions(parent=self, depends_on=args.after)
 
         files = {
             "postgresql.conf": text.postgresql_conf(settings.postgres),
-            "pg_hba.conf": text.pg_hba_conf(settings.network),
+            "pg_hba.conf": text.pg_hba_conf(settings),
             "pg_ident.conf": text.pg_ident_conf(),
         }
         written = [
@@ -55,6 +63,16 @@ class Postgres(pulumi.ComponentResource):
         running = pulumi.ResourceOptions(parent=self, depends_on=[self.service.container])
         reloaded = host.run(
             f"{name}-reload", "reload-postgres.sh", triggers=list(files.values()), opts=running
+        )
+        host.run(
+            f"{name}-certificate",
+            "take-certificate.sh",
+            self.service.service.name,
+            UID,
+            f"{settings.srv_root}/config/postgres/tls/server.crt",
+            f"{settings.publish_address}:{settings.postgres.port}",
+            triggers=[certificates],
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[reloaded]),
         )
         self.ready = host.run(
             f"{name}-roles",

@@ -11,11 +11,17 @@ OWNER = "999:999"
 
 
 class Redis(pulumi.ComponentResource):
-    """Ready when the container is healthy and its access list is the configured one."""
+    """Ready when the container is healthy and its access list is the configured one; a change of `certificates` is taken over."""
 
     service: ServiceContainer
 
-    def __init__(self, name: str, args: ServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        args: ServiceArgs,
+        certificates: pulumi.Output[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("central-data-platform:components:Redis", name, {}, opts)
         settings, host = args.settings, args.host
         first = pulumi.ResourceOptions(parent=self, depends_on=args.after)
@@ -46,12 +52,13 @@ class Redis(pulumi.ComponentResource):
             name, redis_service(settings), args, [conf, acl], opts=pulumi.ResourceOptions(parent=self)
         )
         host.run(
-            f"{name}-acl",
-            "redis-acl.sh",
+            f"{name}-reload",
+            "reload-redis.sh",
             stdin=pulumi.Output.all(rules, secrets).apply(
-                lambda known: text.acl_commands(known[0], salt_key=known[1]["salt"])
+                lambda known: text.reload_commands(known[0], salt_key=known[1]["salt"])
             ),
             secret=True,
+            triggers=[certificates],
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.service.container]),
         )
         self.register_outputs({"image": self.service.image})

@@ -1,7 +1,7 @@
 """Text of PgBouncer's configuration."""
 
-from components.render.postgres import ADMIN, AUTH_ROLE
-from components.settings import PgbouncerSettings
+from components.render.postgres import ADMIN, AUTH_ROLE, hba_lines, proxied
+from components.settings import PgbouncerSettings, Settings
 
 CONFIG_DIR = "/etc/pgbouncer"
 
@@ -38,18 +38,31 @@ ignore_startup_parameters = extra_float_digits
 dns_max_ttl = 5
 server_login_retry = 2
 
-; The bridge network stays inside this host.
-client_tls_sslmode = disable
+; Offered to all; pg_hba.conf says who must. The bridge network, where PostgreSQL is, stays inside this host.
+client_tls_sslmode = allow
+client_tls_cert_file = {CONFIG_DIR}/tls/server.crt
+client_tls_key_file = {CONFIG_DIR}/tls/server.key
+; Nobody is asked for a certificate; without a file here it would look for the system's, which its image need not have.
+client_tls_ca_file = {CONFIG_DIR}/tls/ca.crt
+client_tls_protocols = secure
 server_tls_sslmode = disable
 """
 
 
-def pgbouncer_hba() -> str:
-    """pg_hba.conf of PgBouncer. The console of user pgbouncer over the socket needs no line: its uid decides."""
-    return (
-        "# Made by Pulumi.\nlocal  all  all                scram-sha-256\n"
-        "host   all  all  0.0.0.0/0     scram-sha-256\nhost   all  all  ::/0          scram-sha-256\n"
-    )
+def pgbouncer_hba(settings: Settings) -> str:
+    """pg_hba.conf of PgBouncer: the first line that fits decides, and where none does it refuses.
+
+    The console of user pgbouncer over the socket needs no line: its uid decides.
+    """
+    rules = [
+        ("local", "all", "all", "", "scram-sha-256"),
+        *(("host", "all", "all", proxy, "reject") for proxy in proxied(settings)),
+        ("host", "all", "all", "127.0.0.1/32", "scram-sha-256"),
+        ("host", "all", "all", str(settings.network.subnet), "scram-sha-256"),
+        *(("hostssl", "all", "all", str(client), "scram-sha-256") for client in settings.outside_clients),
+        ("host", "all", "all", "all", "reject"),
+    ]
+    return "# Made by Pulumi. Everybody proves a password, from outside over TLS.\n" + hba_lines(rules)
 
 
 def userlist(*, auth_password: str) -> str:

@@ -1,8 +1,8 @@
 """Text of PostgreSQL's configuration and of the SQL that brings its roles in order."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from components.settings import NetworkSettings, PostgresSettings
+from components.settings import PostgresSettings, Settings
 
 # Where the files of this module are mounted in the container.
 CONFIG_DIR = "/etc/postgresql"
@@ -47,6 +47,10 @@ def parameters(settings: PostgresSettings) -> dict[str, str]:
         "maintenance_work_mem": f"{max(16, min(2048, settings.memory // 16))}MB",
         "random_page_cost": "1.1",
         "password_encryption": "scram-sha-256",
+        "ssl": "on",
+        "ssl_cert_file": f"'{CONFIG_DIR}/tls/server.crt'",
+        "ssl_key_file": f"'{CONFIG_DIR}/tls/server.key'",
+        "ssl_min_protocol_version": "'TLSv1.2'",
         "timezone": f"'{settings.timezone}'",
         "log_timezone": f"'{settings.timezone}'",
         "statement_timeout": f"{settings.statement_timeout_seconds}s",
@@ -86,25 +90,44 @@ def _lines(values: Mapping[str, str]) -> str:
     return "".join(f"{name} = {value}\n" for name, value in values.items())
 
 
-def pg_hba_conf(network: NetworkSettings) -> str:
+def pg_hba_conf(settings: Settings) -> str:
     """pg_hba.conf: the first line that fits decides."""
+    subnet = str(settings.network.subnet)
     rules = [
         ("local", "all", ADMIN, "", "peer map=operator"),
         ("local", "all", "all", "", "scram-sha-256"),
-        ("host", "postgres", AUTH_ROLE, str(network.subnet), "scram-sha-256"),
+        *(("host", "all", "all", proxy, "reject") for proxy in proxied(settings)),
+        ("host", "postgres", AUTH_ROLE, subnet, "scram-sha-256"),
         ("host", "all", AUTH_ROLE, "all", "reject"),
         ("host", "all", "all", "127.0.0.1/32", "scram-sha-256"),
-        ("host", "all", "all", str(network.subnet), "scram-sha-256"),
+        ("host", "all", "all", subnet, "scram-sha-256"),
+        *(("hostssl", "all", "all", str(client), "scram-sha-256") for client in settings.outside_clients),
         ("host", "all", "all", "all", "reject"),
     ]
-    widths = [max(len(rule[column]) for rule in rules) for column in range(4)]
-    lines = [
-        "  ".join([*(c.ljust(w) for c, w in zip(rule, widths, strict=False)), rule[4]]) for rule in rules
-    ]
     return (
-        "# Made by Pulumi. Root inside the container is the operator; everybody else proves a password.\n"
-        + "\n".join(lines)
-        + "\n"
+        "# Made by Pulumi. Root inside the container is the operator; everybody else proves a password, from outside over TLS.\n"
+        + hba_lines(rules)
+    )
+
+
+def proxied(settings: Settings) -> list[str]:
+    """The addresses whose connections come from somewhere else, and nobody knows from where.
+
+    Docker hands a published port on by a firewall rule, which leaves the client's address as it is. Where that rule is
+    missing (a firewall was loaded anew) its proxy does it instead, and the client seems to be the bridge's gateway. On
+    127.0.0.1 only the host's own users can come that way.
+    """
+    if settings.publish_address.is_loopback:
+        return []
+    return [f"{settings.network.gateway_address}/32"]
+
+
+def hba_lines(rules: Sequence[tuple[str, str, str, str, str]]) -> str:
+    """Type, database, user, address and method of each rule, in columns."""
+    widths = [max(len(rule[column]) for rule in rules) for column in range(4)]
+    return "".join(
+        "  ".join([*(c.ljust(w) for c, w in zip(rule, widths, strict=False)), rule[4]]) + "\n"
+        for rule in rules
     )
 
 

@@ -6,6 +6,8 @@ import hmac
 from components.settings import RedisSettings
 
 CONFIG_DIR = "/etc/redis"
+PORT, TLS_PORT = 6379, 6380
+CERTIFICATE, KEY = f"{CONFIG_DIR}/tls/server.crt", f"{CONFIG_DIR}/tls/server.key"
 ADMIN = "admin"
 OPERATOR = "operator"
 
@@ -15,8 +17,15 @@ def redis_conf(settings: RedisSettings) -> str:
     return f"""\
 # Made by Pulumi. A change replaces the container.
 bind * -::*
-port 6379
 protected-mode yes
+# For the bridge network, which stays inside this host; and for clients outside it.
+port {PORT}
+tls-port {TLS_PORT}
+tls-cert-file {CERTIFICATE}
+tls-key-file {KEY}
+tls-protocols "TLSv1.2 TLSv1.3"
+# Clients prove a password.
+tls-auth-clients no
 tcp-keepalive 60
 aclfile {CONFIG_DIR}/users.acl
 
@@ -35,7 +44,7 @@ loglevel notice
 
 
 def operator_password(salt_key: str) -> str:
-    """The password with which `up` changes the access list of the running server.
+    """The password with which `up` changes the access list and the certificate of the running server.
 
     It depends on saltKey alone, so it is still good while every other password is being rotated.
     """
@@ -47,7 +56,8 @@ def users(*, admin_password: str, salt_key: str) -> dict[str, str]:
     return {
         "default": "off sanitize-payload resetchannels -@all",
         ADMIN: f"on sanitize-payload #{_sha256(admin_password)} ~* &* +@all",
-        OPERATOR: f"on sanitize-payload #{_sha256(operator_password(salt_key))} resetchannels -@all +acl +ping",
+        # CONFIG SET for a new certificate. It adds no power: who may run ACL may give itself everything.
+        OPERATOR: f"on sanitize-payload #{_sha256(operator_password(salt_key))} resetchannels -@all +acl +config|set +ping",
         "health": "on nopass sanitize-payload resetchannels -@all +ping",
     }
 
@@ -57,10 +67,14 @@ def users_acl(rules: dict[str, str]) -> str:
     return "".join(f"user {name} {rule}\n" for name, rule in rules.items())
 
 
-def acl_commands(rules: dict[str, str], *, salt_key: str) -> str:
-    """Commands that bring the running server to the same rules, without the disconnections of ACL LOAD."""
+def reload_commands(rules: dict[str, str], *, salt_key: str) -> str:
+    """Commands that bring the running server to the same rules, without the disconnections of ACL LOAD, and to its certificate.
+
+    It reads both files again although their names stay the same, and goes on with the old ones where they do not fit.
+    """
     sets = "".join(f"ACL SETUSER {name} reset {rule}\n" for name, rule in rules.items())
-    return f"AUTH {OPERATOR} {operator_password(salt_key)}\n{sets}"
+    certificate = f"CONFIG SET tls-cert-file {CERTIFICATE} tls-key-file {KEY}\n"
+    return f"AUTH {OPERATOR} {operator_password(salt_key)}\n{sets}{certificate}"
 
 
 def _sha256(password: str) -> str:

@@ -24,7 +24,7 @@ def postgres_service(settings: Settings) -> Service:
             Mount(source=f"{srv}/config/postgres", target=postgres.CONFIG_DIR, read_only=True),
             Mount(source=f"{srv}/run/postgresql", target="/var/run/postgresql"),
         ],
-        publish=(str(settings.network.publish_address), settings.postgres.port, 5432),
+        publish=(str(settings.publish_address), settings.postgres.port, 5432),
         memory=settings.postgres.memory,
         shm_size=settings.postgres.shm_size,
         # SIGINT: a fast shutdown. 120 s are for its last checkpoint.
@@ -51,7 +51,12 @@ def redis_service(settings: Settings) -> Service:
             Mount(source=f"{srv}/data/redis", target="/data"),
             Mount(source=f"{srv}/config/redis", target=redis.CONFIG_DIR, read_only=True),
         ],
-        publish=(str(settings.network.publish_address), settings.redis.port, 6379),
+        publish=(
+            str(settings.publish_address),
+            settings.redis.port,
+            # Redis does not tell clients apart by their addresses, so from outside there is no way but the one over TLS.
+            redis.PORT if settings.publish_address.is_loopback else redis.TLS_PORT,
+        ),
         memory=settings.redis.memory,
         stop_signal="SIGTERM",
         stop_grace_seconds=60,
@@ -77,7 +82,7 @@ def pgbouncer_service(settings: Settings) -> Service:
             Mount(source=f"{srv}/config/pgbouncer", target=pgbouncer.CONFIG_DIR, read_only=True),
             Mount(source=f"{srv}/run/pgbouncer", target="/var/run/pgbouncer"),
         ],
-        publish=(str(settings.network.publish_address), settings.pgbouncer.port, 6432),
+        publish=(str(settings.publish_address), settings.pgbouncer.port, 6432),
         memory=settings.pgbouncer.memory,
         # SIGINT: no new queries, those that run may end.
         stop_signal="SIGINT",

@@ -4,19 +4,44 @@ import json
 import os
 import re
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from components.render.redis import operator_password
 from tests.engine.platform import CHECKOUT, CONTAINERS, Platform
 
 PROGRAM = b"pulumi-language-python-exec"
 
 
-def _listed_files() -> set[str]:
-    """The paths of the first table of docs/secrets.md."""
+@dataclass(frozen=True)
+class _Listed:
+    """A row of the first table of docs/secrets.md."""
+
+    path: str
+    secrets: str
+    owner: str
+    mode: str
+
+
+def _listed() -> list[_Listed]:
     table = (CHECKOUT / "docs/secrets.md").read_text().split("What stands in place")[0]
-    return set(re.findall(r"^\| (config/\S+|apps/\S+) \|", table, re.MULTILINE))
+    row = re.compile(r"^\| ((?:config|apps)/\S+) \| ([^|]+) \| (\d+:\d+) \| 0(\d+) \|", re.MULTILINE)
+    return [_Listed(*found) for found in row.findall(table)]
+
+
+def _private_keys(platform: Platform) -> dict[str, str]:
+    """Of each private key the line that no other file has, by the key's path."""
+    paths = [listed.path for listed in _listed() if listed.secrets == "private key"]
+    # The first line of the text: all that is public of a key comes after it.
+    return {path: (platform.srv / path).read_text().splitlines()[1] for path in paths}
+
+
+def _canaries(platform: Platform) -> dict[str, str]:
+    """All that nobody may see: what was configured, what is derived from it, and what was made on the host."""
+    derived = {"redisOperatorPassword": operator_password(platform.secrets["saltKey"])}
+    return platform.secrets | derived | _private_keys(platform)
 
 
 def _found_in(text: str | bytes, secrets: dict[str, str]) -> set[str]:
@@ -62,46 +87,49 @@ class _ProcessWatch:
 
 
 def test_canaries_stay_where_they_belong(platform: Platform) -> None:
-    with _ProcessWatch(platform.secrets) as watch:
+    secrets = _canaries(platform)
+    with _ProcessWatch(secrets) as watch:
         # Everything is made again, so that every command and container runs under the watch.
         platform.down()
         again = platform.up()
     assert watch.samples > 1000
     assert watch.found == set()
-    assert _found_in(again.output, platform.secrets) == set()
-    assert _found_in(repr([event.__dict__ for event in again.events]), platform.secrets) == set()
-    assert _found_in(platform.state(), platform.secrets) == set()
-    assert _found_in(platform.pulumi("stack", "output", "--json"), platform.secrets) == set()
-    assert _found_in(platform.pulumi("preview", "--diff", "--stack", "local"), platform.secrets) == set()
+    assert _found_in(again.output, secrets) == set()
+    assert _found_in(repr([event.__dict__ for event in again.events]), secrets) == set()
+    assert _found_in(platform.state(), secrets) == set()
+    assert _found_in(platform.pulumi("stack", "output", "--json"), secrets) == set()
+    assert _found_in(platform.pulumi("preview", "--diff", "--stack", "local"), secrets) == set()
     for path in (platform.folder / "backend").rglob("*"):
         if path.is_file():
-            assert _found_in(path.read_bytes(), platform.secrets) == set(), path
+            assert _found_in(path.read_bytes(), secrets) == set(), path
     for name in CONTAINERS:
-        assert _found_in(platform.docker("inspect", name), platform.secrets) == set()
+        assert _found_in(platform.docker("inspect", name), secrets) == set()
         logs = platform.run(["docker", "logs", name])
-        assert _found_in(logs.stdout + logs.stderr, platform.secrets) == set()
-    assert (
-        _found_in(platform.psql("SELECT string_agg(query, ' ') FROM pg_stat_statements"), platform.secrets)
-        == set()
-    )
-    assert (
-        _found_in(platform.psql("SELECT string_agg(rolpassword, ' ') FROM pg_authid"), platform.secrets)
-        == set()
-    )
+        assert _found_in(logs.stdout + logs.stderr, secrets) == set()
+    assert _found_in(platform.psql("SELECT string_agg(query, ' ') FROM pg_stat_statements"), secrets) == set()
+    assert _found_in(platform.psql("SELECT string_agg(rolpassword, ' ') FROM pg_authid"), secrets) == set()
 
 
 def test_canaries_stand_in_the_listed_files_only(running: Platform) -> None:
+    secrets = _canaries(running)
     holding: dict[str, set[str]] = {}
     for path in running.srv.rglob("*"):
-        if (
-            path.is_file()
-            and not path.is_symlink()
-            and (found := _found_in(path.read_bytes(), running.secrets))
-        ):
+        if path.is_file() and not path.is_symlink() and (found := _found_in(path.read_bytes(), secrets)):
             holding[str(path.relative_to(running.srv))] = found
-    assert set(holding) == _listed_files()
-    assert holding["config/platform.env"] == set(running.secrets) - {"saltKey"}
-    assert holding["config/pgbouncer/userlist.txt"] == {"pgbouncerAuthPassword"}
+    assert set(holding) == {
+        str(Path(running.srv / row.path).resolve().relative_to(running.srv)) for row in _listed()
+    }
+    assert holding.pop("config/platform.env") == set(running.secrets) - {"saltKey"}
+    assert holding.pop("config/pgbouncer/userlist.txt") == {"pgbouncerAuthPassword"}
+    # Each private key in its own file.
+    assert sorted(map(sorted, holding.values())) == sorted([path] for path in _private_keys(running))
+
+
+def test_the_listed_files_have_owner_and_mode(running: Platform) -> None:
+    assert len(_listed()) >= 6
+    for row in _listed():
+        found = (running.srv / row.path).stat()
+        assert (f"{found.st_uid}:{found.st_gid}", f"{found.st_mode & 0o7777:o}") == (row.owner, row.mode), row
 
 
 def test_no_container_has_a_secret_in_its_environment(running: Platform) -> None:

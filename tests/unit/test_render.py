@@ -3,7 +3,7 @@
 import configparser
 import re
 from collections.abc import Callable
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
@@ -11,12 +11,19 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.host_settings import LocalHostSettings
 from components.render import pgbouncer, postgres, redis, scram, services
 from components.render.env_file import env_file
 from components.render.service import Service, compose_file, service_text
-from components.settings import RESERVED_CONNECTIONS, LocalHostSettings, Settings, parse
+from components.settings import RESERVED_CONNECTIONS, Settings, parse
 
 SETTINGS = Settings(host=LocalHostSettings(kind="local"))
+# Published on a private address, for clients of one network.
+OUTSIDE = parse(
+    Settings,
+    {"host": {"kind": "local"}, "network": {"publishAddress": "10.0.0.5", "clientCidrs": ["10.0.7.0/24"]}},
+    where="",
+)
 RULES = redis.users(admin_password="redis-admin-password", salt_key="salt-key")
 
 
@@ -38,14 +45,16 @@ def roles_sql() -> str:
 
 RENDERED: dict[str, Callable[[], str]] = {
     "postgresql.conf": lambda: postgres.postgresql_conf(SETTINGS.postgres),
-    "pg_hba.conf": lambda: postgres.pg_hba_conf(SETTINGS.network),
+    "pg_hba.conf": lambda: postgres.pg_hba_conf(SETTINGS),
+    "pg_hba-outside.conf": lambda: postgres.pg_hba_conf(OUTSIDE),
     "pg_ident.conf": postgres.pg_ident_conf,
     "roles.sql": roles_sql,
     "redis.conf": lambda: redis.redis_conf(SETTINGS.redis),
     "users.acl": lambda: redis.users_acl(RULES),
-    "acl-commands.txt": lambda: redis.acl_commands(RULES, salt_key="salt-key"),
+    "redis-commands.txt": lambda: redis.reload_commands(RULES, salt_key="salt-key"),
     "pgbouncer.ini": lambda: pgbouncer.pgbouncer_ini(SETTINGS.pgbouncer),
-    "pgbouncer-pg_hba.conf": pgbouncer.pgbouncer_hba,
+    "pgbouncer-pg_hba.conf": lambda: pgbouncer.pgbouncer_hba(SETTINGS),
+    "pgbouncer-pg_hba-outside.conf": lambda: pgbouncer.pgbouncer_hba(OUTSIDE),
     "userlist.txt": lambda: pgbouncer.userlist(auth_password='auth-"password'),
     "platform.env": lambda: env_file(
         {"POSTGRES_PASSWORD": "plain", "PGBOUNCER_AUTH_PASSWORD": "it's $5", "REDIS_ADMIN_PASSWORD": 'a\\b"c'}
@@ -173,8 +182,12 @@ def values(text: str) -> dict[str, str]:
     return found
 
 
+def hba_rules(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines() if not line.startswith("#")]
+
+
 def test_nobody_gets_into_postgres_unproved() -> None:
-    rules = [line.split() for line in RENDERED["pg_hba.conf"]().splitlines() if not line.startswith("#")]
+    rules = hba_rules(RENDERED["pg_hba.conf"]())
     methods = {rule[3] if rule[0] == "local" else rule[4] for rule in rules}
     assert methods == {"peer", "scram-sha-256", "reject"}
     assert [rule for rule in rules if "peer" in rule] == [
@@ -208,7 +221,7 @@ def test_sql_is_one_transaction_that_is_nothing_when_it_is_cut_off() -> None:
 
 
 def test_redis_texts_hold_no_password() -> None:
-    text = redis.users_acl(RULES) + redis.acl_commands(RULES, salt_key="salt-key")
+    text = redis.users_acl(RULES) + redis.reload_commands(RULES, salt_key="salt-key")
     assert "redis-admin-password" not in text
     assert "salt-key" not in text
     # The one clear password is that of the user who runs the commands.
@@ -221,7 +234,7 @@ def test_redis_users_may_do_no_more_than_they_need() -> None:
     assert allowed == {
         "default": set(),
         "admin": {"+@all"},
-        "operator": {"+acl", "+ping"},
+        "operator": {"+acl", "+config|set", "+ping"},
         "health": {"+ping"},
     }
     assert RULES["default"].startswith("off ")
@@ -230,8 +243,12 @@ def test_redis_users_may_do_no_more_than_they_need() -> None:
 
 def test_the_commands_set_the_same_rules_as_the_file() -> None:
     file = dict(line.removeprefix("user ").split(" ", 1) for line in redis.users_acl(RULES).splitlines())
-    login, *commands = redis.acl_commands(RULES, salt_key="salt-key").splitlines()
+    login, *commands, certificate = redis.reload_commands(RULES, salt_key="salt-key").splitlines()
     assert login == f"AUTH operator {redis.operator_password('salt-key')}"
+    # Both in one command: one after the other, the first would not fit the second.
+    assert certificate == (
+        "CONFIG SET tls-cert-file /etc/redis/tls/server.crt tls-key-file /etc/redis/tls/server.key"
+    )
     said = (line.removeprefix("ACL SETUSER ").split(" reset ", 1) for line in commands)
     assert dict(said) == file
 
@@ -261,8 +278,9 @@ def ini(settings: Settings) -> configparser.SectionProxy:
 
 def test_pgbouncer_trusts_nobody() -> None:
     assert ini(SETTINGS)["auth_type"] == "hba"
-    rules = [r.split() for r in pgbouncer.pgbouncer_hba().splitlines() if not r.startswith("#")]
-    assert {rule[-1] for rule in rules} == {"scram-sha-256"}
+    rules = hba_rules(RENDERED["pgbouncer-pg_hba.conf"]())
+    assert {rule[-1] for rule in rules} == {"scram-sha-256", "reject"}
+    assert rules[-1] == ["host", "all", "all", "all", "reject"]
 
 
 # --- all settings that are accepted ---
@@ -270,6 +288,14 @@ def test_pgbouncer_trusts_nobody() -> None:
 
 def _sizes(low: int) -> st.SearchStrategy[int]:
     return st.integers(low, 1_000_000)
+
+
+PRIVATE_NETWORKS = st.builds(
+    lambda start, within, prefix: str(IPv4Network((start + within, prefix), strict=False)),
+    st.sampled_from([int(IPv4Address(start)) for start in ("10.0.0.0", "172.16.0.0", "192.168.0.0")]),
+    st.integers(0, 0xFFFF),
+    st.integers(16, 32),
+)
 
 
 @st.composite
@@ -286,6 +312,7 @@ def raw_settings(draw: st.DrawFn) -> dict[str, Any]:
         "network": {
             "subnet": str(subnet),
             "publishAddress": draw(st.sampled_from(["127.0.0.1", "10.0.0.5", "192.168.1.1"])),
+            "clientCidrs": draw(st.lists(PRIVATE_NETWORKS, max_size=3)),
         },
         "postgres": {
             "port": ports[0],
@@ -327,6 +354,53 @@ def test_postgres_memory_is_positive_and_within_the_containers(accepted: Setting
         assert 0 < megabytes(found[name]) < accepted.postgres.memory
     assert megabytes(found["max_slot_wal_keep_size"]) == accepted.postgres.slot_wal_limit
     assert all(found.values())
+
+
+HBA = pytest.mark.parametrize("hba", [postgres.pg_hba_conf, pgbouncer.pgbouncer_hba])
+
+
+@HBA
+@given(accepted=ACCEPTED)
+def test_outside_the_bridge_network_there_is_no_way_in_without_tls(
+    hba: Callable[[Settings], str], accepted: Settings
+) -> None:
+    rules = [rule for rule in hba_rules(hba(accepted)) if rule[0] != "local"]
+    plain = [IPv4Network(rule[3]) for rule in rules if rule[0] == "host" and rule[4] != "reject"]
+    assert plain
+    for network in plain:
+        assert network == IPv4Network("127.0.0.1/32") or network == accepted.network.subnet
+    encrypted = [rule for rule in rules if rule[0] == "hostssl"]
+    assert [IPv4Network(rule[3]) for rule in encrypted] == accepted.outside_clients
+    assert {rule[0] for rule in rules} <= {"host", "hostssl"}
+    assert {rule[4] for rule in rules} == {"scram-sha-256", "reject"}
+    assert rules[-1] == ["host", "all", "all", "all", "reject"]
+
+
+@HBA
+@given(accepted=ACCEPTED)
+def test_who_seems_to_be_the_gateway_is_refused_first_where_ports_are_published_to_others(
+    hba: Callable[[Settings], str], accepted: Settings
+) -> None:
+    first = next(rule for rule in hba_rules(hba(accepted)) if rule[0] != "local")
+    refused = first == ["host", "all", "all", f"{accepted.network.gateway_address}/32", "reject"]
+    assert refused == (not accepted.publish_address.is_loopback)
+
+
+@given(ACCEPTED)
+def test_the_look_up_role_is_refused_outside_before_anybody_is_let_in(accepted: Settings) -> None:
+    rules = hba_rules(postgres.pg_hba_conf(accepted))
+    rejected = rules.index(["host", "all", "pgbouncer_auth", "all", "reject"])
+    assert rejected < min((n for n, rule in enumerate(rules) if rule[0] == "hostssl"), default=len(rules))
+
+
+@given(ACCEPTED)
+def test_redis_is_published_over_tls_unless_on_this_machine_alone(accepted: Settings) -> None:
+    _, _, port = services.redis_service(accepted).publish
+    conf = redis.redis_conf(accepted.redis)
+    plain, encrypted = (re.search(rf"^{key} (\d+)$", conf, re.MULTILINE) for key in ("port", "tls-port"))
+    assert plain
+    assert encrypted
+    assert port == int((plain if accepted.publish_address.is_loopback else encrypted).group(1))
 
 
 @given(ACCEPTED)
