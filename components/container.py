@@ -60,7 +60,9 @@ class ServiceContainer(pulumi.ComponentResource):
         super().__init__("central-data-platform:components:ServiceContainer", name, {}, opts)
         self.service = service
         srv_root = args.settings.srv_root
-        on_host = pulumi.ResourceOptions(parent=self, provider=args.host.provider)
+        on_host = pulumi.ResourceOptions.merge(
+            args.host.bound, pulumi.ResourceOptions(parent=self, provider=args.host.provider)
+        )
         self.image = image_for(args.host, args.image)
         pulled = docker.RemoteImage(f"{name}-image", name=self.image, keep_locally=True, opts=on_host)
         config_hash = args.host.run(
@@ -130,12 +132,10 @@ class ServiceContainer(pulumi.ComponentResource):
                         name,
                         args.host,
                         "remove-stray-container.sh",
-                        [
-                            service.name,
-                            text.COMPOSE_PROJECT,
-                            srv_root,
-                            str(service.stop_grace_seconds),
-                        ],
+                        service.name,
+                        text.COMPOSE_PROJECT,
+                        srv_root,
+                        str(service.stop_grace_seconds),
                     ),
                 ),
             ),

@@ -44,14 +44,17 @@ class Network(pulumi.ComponentResource):
                 {"label": "com.docker.compose.project", "value": COMPOSE_PROJECT},
             ],
             # Applications are on it: docs/manual.md has the procedure for another subnet.
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                provider=args.host.provider,
-                protect=True,
-                # Its name is fixed, so the old one has to go first.
-                delete_before_replace=True,
-                hooks=stray_hook(
-                    name, args.host, "remove-stray-network.sh", [NETWORK, COMPOSE_PROJECT, args.srv_root]
+            opts=pulumi.ResourceOptions.merge(
+                args.host.bound,
+                pulumi.ResourceOptions(
+                    parent=self,
+                    provider=args.host.provider,
+                    protect=True,
+                    # Its name is fixed, so the old one has to go first.
+                    delete_before_replace=True,
+                    hooks=stray_hook(
+                        name, args.host, "remove-stray-network.sh", NETWORK, COMPOSE_PROJECT, args.srv_root
+                    ),
                 ),
             ),
         )

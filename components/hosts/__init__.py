@@ -4,22 +4,23 @@ from typing import assert_never
 
 import pulumi
 
+from components.host_settings import LocalHostSettings, OciHostSettings
 from components.hosts.base import Host
 from components.hosts.local import LocalHost
-from components.settings import HostSettings, LocalHostSettings, OciHostSettings
+from components.settings import Settings
 
 __all__ = ["Host", "LocalHost", "open_host"]
 
 
-def open_host(name: str, settings: HostSettings, opts: pulumi.ResourceOptions | None = None) -> Host:
-    """The one place that tells hosts apart. Raises pulumi.RunError for a host that cannot be made yet."""
-    match settings:
+def open_host(name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> Host:
+    """The one place that tells hosts apart."""
+    match settings.host:
         case LocalHostSettings():
-            return LocalHost(name, settings, opts)
+            return LocalHost(name, settings.host, opts)
         case OciHostSettings():
-            raise pulumi.RunError(
-                "central-data-platform:host.kind is 'oci', which this version cannot make yet; "
-                "use the stack `local`, or write {kind: local} on the machine itself"
-            )
+            # Only here: its package takes seconds to load.
+            from components.hosts.oci import OciHost
+
+            return OciHost(name, settings.host, settings, opts)
         case _:
-            assert_never(settings)
+            assert_never(settings.host)

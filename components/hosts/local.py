@@ -1,21 +1,25 @@
 """This machine's Docker."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pulumi
 import pulumi_command as command
 import pulumi_docker as docker
 
-from components.hosts.base import HostCommand, command_line
-from components.settings import PROJECT, LocalHostSettings
+from components.host_settings import LocalHostSettings
+from components.hosts.base import HostCommand, Step, script_command, script_of, shell_words, short_line
+from components.settings import PROJECT
 
 
 class LocalHost(pulumi.ComponentResource):
     """Runs scripts on this machine and containers in its Docker engine."""
 
     provider: docker.Provider
-    docker_host: pulumi.Output[str]
     architecture: pulumi.Output[str]
+    bound: pulumi.ResourceOptions
+    preparation: Sequence[Step]
+    outputs: Mapping[str, pulumi.Output[Any]]
 
     def __init__(
         self, name: str, settings: LocalHostSettings, opts: pulumi.ResourceOptions | None = None
@@ -23,10 +27,15 @@ class LocalHost(pulumi.ComponentResource):
         super().__init__(f"{PROJECT}:hosts:LocalHost", name, {}, opts)
         docker_environment = ["env", f"DOCKER_HOST={settings.socket}"]
         self._before = [*(["sudo", "-n"] if settings.sudo else []), *docker_environment]
-        self.docker_host = pulumi.Output.from_input(settings.socket)
+        # Nobody but the operator takes this machine away.
+        self.bound = pulumi.ResourceOptions()
+        self.preparation = ()
+        self.outputs = {"sshCommand": pulumi.Output.from_input([])}
         # Asked at each run, previews too: the engine may belong to a virtual machine of another architecture.
+        ask = [*docker_environment, *shell_words("engine-architecture.sh", [])]
         self.architecture = command.local.run_output(
-            command=command_line("engine-architecture.sh", [], before=docker_environment),
+            command=short_line(ask, "SCRIPT"),
+            environment={"SCRIPT": script_of(ask)},
             logging=command.local.Logging.NONE,
             add_previous_output_in_env=False,
             opts=pulumi.InvokeOutputOptions(parent=self),
@@ -35,6 +44,10 @@ class LocalHost(pulumi.ComponentResource):
             f"{name}-docker", host=settings.socket, opts=pulumi.ResourceOptions(parent=self)
         )
         self.register_outputs({"architecture": self.architecture})
+
+    def words(self, script: str, *arguments: pulumi.Input[str]) -> pulumi.Output[list[str]]:
+        """As `Host.words` says."""
+        return pulumi.Output.all(*arguments).apply(lambda known: [*self._before, *shell_words(script, known)])
 
     def run(
         self,
@@ -47,20 +60,6 @@ class LocalHost(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> HostCommand:
         """As `Host.run` says."""
-        line = pulumi.Output.all(*arguments).apply(
-            lambda words: command_line(script, words, before=self._before)
-        )
-        return command.local.Command(
-            name,
-            create=line,
-            # Named although it is the same: without it, a changed trigger would replace the resource.
-            update=line,
-            stdin=stdin,
-            triggers=list(triggers) or None,
-            logging=command.local.Logging.NONE,
-            add_previous_output_in_env=False,
-            opts=pulumi.ResourceOptions.merge(
-                opts,
-                pulumi.ResourceOptions(additional_secret_outputs=["stdout", "stderr"] if secret else []),
-            ),
+        return script_command(
+            name, self.words(script, *arguments), stdin=stdin, secret=secret, triggers=triggers, opts=opts
         )

@@ -39,10 +39,22 @@ CANARIES = {
 }
 
 
+# What a user writes over the values that Pulumi.prod.yaml marks.
+OCI_HOST = {
+    "kind": "oci",
+    "region": "eu-frankfurt-1",
+    "tenancy": "ocid1.tenancy.oc1..aaaatenancy",
+    "compartment": "ocid1.compartment.oc1..aaaacompartment",
+    "sshCidrs": ["203.0.113.7/32"],
+    "sshPublicKey": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOperatorOperatorOperatorOperatorOperatorAA operator",
+}
+
+
 def stack_configuration(stack: str) -> dict[str, Any]:
     """The plain part of Pulumi.<stack>.yaml, without the namespace."""
     raw = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"))["config"]
-    return {key.removeprefix(f"{PROJECT}:"): value for key, value in raw.items()}
+    plain = {key.removeprefix(f"{PROJECT}:"): value for key, value in raw.items()}
+    return plain | ({"host": plain["host"] | OCI_HOST} if plain["host"]["kind"] == "oci" else {})
 
 
 def run_program(
@@ -59,8 +71,9 @@ def _component(name: str) -> Callable[[], object]:
 
     def program() -> object:
         settings, catalogue, secrets = config.load()
-        host = open_host("host", settings.host)
+        host = open_host("host", settings)
         network = pulumi.Output.from_input("central-data-platform")
+        certificates = pulumi.Output.from_input("fingerprints")
         common: dict[str, Any] = {
             "settings": settings,
             "secrets": secrets,
@@ -78,13 +91,18 @@ def _component(name: str) -> Callable[[], object]:
                 args = SecretsFileArgs(secrets=secrets, srv_root=settings.srv_root, host=host, after=[])
                 return SecretsFile("platform-secrets", args)
             case "postgres":
-                return Postgres("platform-postgres", ServiceArgs(image=catalogue.postgres, **common))
+                return Postgres(
+                    "platform-postgres", ServiceArgs(image=catalogue.postgres, **common), certificates
+                )
             case "redis":
-                return Redis("platform-redis", ServiceArgs(image=catalogue.redis, **common))
+                return Redis("platform-redis", ServiceArgs(image=catalogue.redis, **common), certificates)
             case _:
                 database = pulumi.ComponentResource("central-data-platform:test:Database", "database")
                 return Pgbouncer(
-                    "platform-pgbouncer", ServiceArgs(image=catalogue.pgbouncer, **common), database
+                    "platform-pgbouncer",
+                    ServiceArgs(image=catalogue.pgbouncer, **common),
+                    certificates,
+                    database,
                 )
 
     return program
@@ -115,13 +133,19 @@ def local_arm64() -> Recording:
     return _done(run_program(architecture="arm64"))
 
 
+@pytest.fixture(scope="session")
+def prod() -> Recording:
+    """The whole stack on a machine in OCI."""
+    return _done(run_program("prod", architecture="arm64"))
+
+
 @pytest.fixture(
     scope="session",
-    params=["local", "local_arm64", "network", "secrets", "postgres", "redis", "pgbouncer"],
+    params=["local", "local_arm64", "prod", "network", "secrets", "postgres", "redis", "pgbouncer"],
 )
 def recording(request: pytest.FixtureRequest) -> Recording:
     """The whole stack on either architecture, and each component alone: for what must hold everywhere."""
-    if request.param.startswith("local"):
+    if request.param in ("local", "local_arm64", "prod"):
         return request.getfixturevalue(request.param)
     return _done(run_component(request.param))
 

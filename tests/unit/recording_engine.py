@@ -22,6 +22,32 @@ from components.settings import PROJECT
 SIGNATURE, SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 
 
+PUBLIC_ADDRESS = "198.51.100.9"
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHostHostHostHostHostHostHostHostHostHostHostHA"
+# The authority's certificate, as the host prints it before a line about each server's.
+CA_CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+# What OCI answers to the program's questions.
+CLOUD: dict[str, dict[str, Any]] = {
+    "oci:Identity/getAvailabilityDomains:getAvailabilityDomains": {
+        "availabilityDomains": [
+            {"name": f"Uocm:EU-FRANKFURT-1-AD-{n}", "id": "", "compartmentId": ""} for n in (3, 1, 2)
+        ]
+    },
+    "oci:Core/getImages:getImages": {
+        "images": [
+            {"displayName": "Oracle-Linux-10-Minimal-aarch64-2026.11.30-0", "id": "ocid1.image.oc1..minimal"},
+            {"displayName": "Oracle-Linux-10.1-aarch64-2026.10.31-0", "id": "ocid1.image.oc1..newest"},
+            {"displayName": "Oracle-Linux-10.0-aarch64-2026.06.30-0", "id": "ocid1.image.oc1..older"},
+        ]
+    },
+    "oci:Core/getPrivateIps:getPrivateIps": {"privateIps": [{"id": "ocid1.privateip.oc1..one"}]},
+    "oci:Core/getConsoleHistoryData:getConsoleHistoryData": {
+        "data": f"boot\n-----BEGIN SSH HOST KEY KEYS-----\r\n{HOST_KEY} root@db\r\n-----END SSH HOST KEY KEYS-----\r\n"
+    },
+    "oci:ObjectStorage/getNamespace:getNamespace": {"namespace": "frexample"},
+}
+
+
 def revealed(value: Any) -> Any:
     """A value of the protocol with its secrets unwrapped."""
     if isinstance(value, dict):
@@ -132,6 +158,7 @@ class Engine(pulumi.runtime.Mocks):
     def __init__(self, architecture: str) -> None:
         self.architecture = architecture
         self.recording = Recording()
+        self.cloud = dict(CLOUD)
         self.monitor = _Monitor(self)
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
@@ -139,14 +166,24 @@ class Engine(pulumi.runtime.Mocks):
         match args.typ:
             case "docker:index/remoteImage:RemoteImage":
                 outputs = {"imageId": image_id(args.inputs["name"]), "repoDigest": args.inputs["name"]}
+            case "command:local:Command" if args.name == "host-architecture":
+                outputs = {"stdout": self.architecture, "stderr": ""}
+            case "command:local:Command" if args.name == "platform-tls-certificates":
+                outputs = {"stdout": f"{CA_CERTIFICATE}# postgres-db 01\n", "stderr": ""}
             case "command:local:Command":
                 outputs = {"stdout": f"stdout of {args.name}\n", "stderr": ""}
+            case "oci:Core/publicIp:PublicIp":
+                outputs = {"ipAddress": PUBLIC_ADDRESS}
         return f"{args.name}-id", args.inputs | outputs
 
     def call(self, args: MockCallArgs) -> dict[str, Any]:  # type: ignore[override]
-        assert args.token == "command:local:run", f"unexpected invoke {args.token}"
+        answers: dict[str, dict[str, Any]] = {
+            "command:local:run": {"stdout": self.architecture},
+            **self.cloud,
+        }
+        assert args.token in answers, f"unexpected invoke {args.token}"
         self.recording.invokes.append(args)
-        return {"stdout": self.architecture}
+        return answers[args.token]
 
     def run(self, program: Callable[[], object]) -> Recording:
         """Run a program to its end. A fault of it is kept in the recording."""

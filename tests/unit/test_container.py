@@ -12,10 +12,11 @@ import pytest
 import yaml
 
 from components.files import END
+from components.host_settings import LocalHostSettings
 from components.hosts import open_host
 from components.render.service import compose_service, service_text
 from components.render.services import START_HASH_LABEL, pgbouncer_service, postgres_service, redis_service
-from components.settings import LocalHostSettings, Settings
+from components.settings import Settings
 from components.stray import stray_hook
 from tests.unit.conftest import run_program
 from tests.unit.recording_engine import Engine, Recording, Registration, image_id
@@ -292,11 +293,12 @@ def run_hook(
         monkeypatch.setenv("PULUMI_CONFIG", "CANARY")
 
         def program() -> pulumi.Output[None]:
-            host = open_host("host", LocalHostSettings(kind="local", socket="unix:///run/x.sock"))
+            settings = Settings(host=LocalHostSettings(kind="local", socket="unix:///run/x.sock"))
             words = ["postgres-db", "postgres-stack", "/srv", "120"]
-            (hook,) = (
-                stray_hook("platform-postgres", host, "remove-stray-container.sh", words).before_create or []
+            binding = stray_hook(
+                "platform-postgres", open_host("host", settings), "remove-stray-container.sh", *words
             )
+            (hook,) = binding.before_create or []
             called: Any = cast("pulumi.ResourceHook", hook).callback(
                 pulumi.ResourceHookArgs(urn="", id="", name="", type="")
             )

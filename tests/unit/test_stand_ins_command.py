@@ -177,6 +177,23 @@ def test_cancel_ends_a_command_with_its_children(tmp_path: Path) -> None:
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.parametrize("turns", range(6))
+def test_cancel_ends_a_command_that_is_just_being_started(turns: int) -> None:
+    async def scenario() -> None:
+        stand_in = provider()
+        properties = property_map({"create": "exec sleep 30"})
+        running = asyncio.ensure_future(stand_in.create(CreateRequest(URN, properties, 0, preview=False)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await stand_in.cancel()
+        await running
+
+    started = time.monotonic()
+    with pytest.raises(ProviderError, match=r"signal: killed|context canceled"):
+        asyncio.run(scenario())
+    assert time.monotonic() - started < 5
+
+
 def test_the_function_runs_at_once_and_refuses_what_only_the_resource_has() -> None:
     class Silent(Lines):
         async def status(self, urn: str, message: str) -> None:  # noqa: ARG002

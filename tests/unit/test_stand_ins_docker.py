@@ -1,12 +1,14 @@
 """The decisions of the docker stand-in: what is refused, what updates, what replaces, what it asks of the engine."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pulumi.provider.experimental.provider import (
     CheckRequest,
     CheckResponse,
+    ConfigureRequest,
     CreateRequest,
     DeleteRequest,
     DiffRequest,
@@ -16,7 +18,7 @@ from pulumi.provider.experimental.provider import (
 )
 
 from sandbox.providers.stand_ins.docker import durations
-from sandbox.providers.stand_ins.docker.engine import EngineError
+from sandbox.providers.stand_ins.docker.engine import Engine, EngineError
 from sandbox.providers.stand_ins.docker.kinds import CONTAINER, IMAGE, NETWORK, VOLUME
 from sandbox.providers.stand_ins.docker.provider import DockerProvider
 from sandbox.providers.stand_ins.errors import InitializationFailedError, ProviderError
@@ -65,7 +67,7 @@ def diff(old: dict[str, Any], new: dict[str, Any], urn: str = CONTAINER_URN) -> 
 def test_every_name_that_is_written_down_is_in_the_schema_of_the_sdk(kind: Any) -> None:
     known = fields_of(kind.argument_class).keys()
     assert kind.defaults.keys() | kind.nested_defaults.keys() <= known
-    assert kind.chosen | kind.in_place | kind.refused <= known
+    assert kind.chosen | (kind.in_place or set()) | kind.refused | kind.blank_keeps <= known
     assert not kind.outputs & known
 
 
@@ -394,3 +396,28 @@ def test_a_container_that_is_gone_already_fails_at_the_stop_as_in_the_provider()
 def test_durations_read_and_write_like_go(text: str, nanoseconds: int) -> None:
     assert durations.parse(text) == nanoseconds
     assert durations.text_of(nanoseconds) == text
+
+
+def test_a_preview_with_an_address_that_nobody_knows_yet_connects_nowhere() -> None:
+    settings = property_map({"host": UNKNOWN, "sshOpts": '["-o", "BatchMode=yes"]'})
+    provider = DockerProvider()
+    checked = asyncio.run(provider.check_config(CheckRequest("urn", {}, settings, b"")))
+    assert not checked.failures
+    asyncio.run(provider.configure(ConfigureRequest({}, settings, True, True)))
+    inputs = check({"name": "n"}, NETWORK_URN).inputs or {}
+    asked = asyncio.run(provider.create(CreateRequest(NETWORK_URN, inputs, 0, preview=True)))
+    assert plain_map(asked.properties)["scope"] == UNKNOWN
+
+
+def test_ssh_gets_the_options_word_by_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >"$0.words"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    options = ["-o", "KnownHostsCommand=/bin/echo %H ssh-ed25519 AAAA", "-i", "/a key"]
+    with pytest.raises(ProviderError, match="Error pinging Docker server"):
+        Engine("ssh://opc@198.51.100.10", options)
+    assert (tmp_path / "ssh.words").read_text().splitlines() == [
+        *options,
+        *("-l", "opc", "--", "198.51.100.10", "docker", "system", "dial-stdio"),
+    ]

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
-from scripts.workstation import machine, preflight, stack
+from scripts.workstation import machine, preflight, srv_root
+from scripts.workstation.stack import LOCAL
 
 SRV = Path("/srv")
 PLAN = preflight.Wanted(
+    stack="local",
+    config=Path("/state/Pulumi.local.yaml"),
     srv_root=SRV,
     subnet=IPv4Network("172.28.0.0/24"),
     address="127.0.0.1",
@@ -100,7 +103,8 @@ def test_settings_are_taken_over() -> None:
             "srvRoot": "/data/srv",
             "network": {"subnet": "10.1.2.0/24", "publishAddress": "10.0.0.5"},
             "postgres": {"port": 15432},
-        }
+        },
+        LOCAL,
     )
     assert plan.subnet == IPv4Network("10.1.2.0/24")
     assert plan.address == "10.0.0.5"
@@ -125,19 +129,19 @@ def test_a_port_in_use_is_found_with_its_holder() -> None:
 
 
 def test_who_owns_a_folder(tmp_path: Path) -> None:
-    assert stack.owner_of(tmp_path / "missing") == ""
-    assert stack.owner_of(tmp_path) == ""
+    assert srv_root.owner_of(tmp_path / "missing") == ""
+    assert srv_root.owner_of(tmp_path) == ""
     (tmp_path / "lost+found").mkdir()
-    assert stack.owner_of(tmp_path) == ""
+    assert srv_root.owner_of(tmp_path) == ""
     (tmp_path / "precious").touch()
-    assert stack.owner_of(tmp_path) is None
-    (tmp_path / stack.MARKER).write_text("local\n")
-    assert stack.owner_of(tmp_path) == "local"
-    assert stack.owner_of(tmp_path / "precious") is None
+    assert srv_root.owner_of(tmp_path) is None
+    (tmp_path / srv_root.MARKER).write_text("local\n")
+    assert srv_root.owner_of(tmp_path) == "local"
+    assert srv_root.owner_of(tmp_path / "precious") is None
 
 
 def test_where_srv_root_goes(tmp_path: Path) -> None:
-    assert stack.default_srv_root(tmp_path, root=True) == tmp_path
-    assert stack.default_srv_root(tmp_path, root=False).name == "srv"
+    assert srv_root.default("local", tmp_path, root=True) == tmp_path
+    assert srv_root.default("local", tmp_path, root=False).name == "srv"
     (tmp_path / "precious").touch()
-    assert stack.default_srv_root(tmp_path, root=True) == stack.ROOT / "srv"
+    assert srv_root.default("local", tmp_path, root=True) == srv_root.ROOT / "srv"

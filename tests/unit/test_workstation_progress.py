@@ -86,6 +86,49 @@ def test_errors_are_kept_once_and_debug_lines_not_at_all() -> None:
     assert narrator.errors == ["postgres.port is 99999; write less"]
 
 
+FAILED = 'exit status {code}: running "{program} -c \'set -eu\\necho \\"x\\": y\'":\n{output}'
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            FAILED.format(code=1, program="sudo -n sh", output="/srv holds files; move them\n"),
+            "/srv holds files; move them",
+        ),
+        (
+            FAILED.format(code=3, program="sh", output=""),
+            "a command ended with exit status 3 and printed nothing",
+        ),
+        (
+            FAILED.format(
+                code=1, program="ssh -o BatchMode=yes", output="the volume is not attached; attach it"
+            ),
+            "the volume is not attached; attach it",
+        ),
+        (
+            "Error: unable to start container: port is taken",
+            "Error: unable to start container: port is taken",
+        ),
+    ],
+)
+def test_a_failed_command_shows_what_it_printed(message: str, said: str) -> None:
+    narrator = Narrator(lambda _: None)
+    narrator.hear({"diagnosticEvent": {"severity": "error", "message": message, "urn": URN}})
+    assert narrator.errors == [f"redis: {said}"]
+
+
+def test_a_connection_that_fails_within_a_command_is_explained() -> None:
+    message = FAILED.format(
+        code=255, program="ssh", output="ssh: connect to host 192.0.2.9 port 22: Connection refused\n"
+    )
+    narrator = Narrator(lambda _: None, stack="prod")
+    narrator.hear({"diagnosticEvent": {"severity": "error", "message": message}})
+    assert "does not answer over ssh" in narrator.errors[0]
+    assert "STACK=prod" in narrator.errors[0]
+    assert "set -eu" not in narrator.errors[0]
+
+
 def test_summaries() -> None:
     assert summary({"same": 40}) == "nothing to change in 40 resources"
     assert summary({"create": 2, "update": 1, "same": 3}) == "2 created, 1 changed"

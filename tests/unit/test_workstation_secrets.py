@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from components.render.env_file import env_file as render
 from components.render.env_file import secret_fault
-from scripts.workstation import env_file, psql, redis_cli, stack
+from scripts.workstation import env_file, psql, redis_cli, secret_values
 
 PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1).filter(
     lambda value: secret_fault(value) is None
@@ -51,12 +51,12 @@ def test_a_refusal_never_shows_the_value() -> None:
 
 
 def test_generated_secrets() -> None:
-    for length in stack.SECRET_LENGTHS.values():
-        value = stack.generate(length)
+    for length in secret_values.LENGTHS.values():
+        value = secret_values.generate(length)
         assert re.fullmatch(r"[A-Za-z0-9_-]+", value)
         assert len(value) == length
-    assert stack.SECRET_LENGTHS["saltKey"] == 43
-    assert stack.generate(32) != stack.generate(32)
+    assert secret_values.LENGTHS["saltKey"] == 43
+    assert secret_values.generate(32) != secret_values.generate(32)
 
 
 def hear_all(typer: redis_cli.PasswordTyper, *chunks: bytes) -> tuple[bytes, bytes]:
@@ -120,4 +120,12 @@ def test_command_lines_hold_no_password() -> None:
     assert psql.words(["-c", "select 1"], terminal=True, database="librarian") == [
         *("docker", "exec", "--interactive", "--tty", "postgres-db"),
         *("psql", "--username=platform_admin", "--dbname=librarian", "-c", "select 1"),
+    ]
+
+
+def test_sql_that_nobody_watches_stops_at_its_first_error() -> None:
+    line = psql.words([], terminal=False, database=None)
+    assert line == [
+        *("docker", "exec", "--interactive", "postgres-db"),
+        *("psql", "--username=platform_admin", "--dbname=postgres", "--set=ON_ERROR_STOP=1"),
     ]

@@ -1,4 +1,4 @@
-"""The local stack's files, choices, locks and pulumi's environment."""
+"""The files of stacks that are made here, choices, locks and pulumi's environment."""
 
 import json
 import os
@@ -9,71 +9,95 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scripts.workstation import atomic, choices, locks, plugins, session, stack
+from scripts.workstation import atomic, choices, locks, plugins, session
 from scripts.workstation.images import advice_for, nobody_answered, references
+from scripts.workstation.stack import OWN, OwnStack
 from scripts.workstation.toolchain import Toolchain
 from scripts.workstation.trouble import Trouble
 
 TOOLS = Toolchain(folder=Path("/cache/a b"), version="v3.259.0", source="built")
 
 
-@pytest.fixture
-def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "local"
-    committed = tmp_path / "Pulumi.local.yaml"
+def own_stack(folder: Path, name: str = "local") -> OwnStack:
+    """A stack whose every piece is below a folder of the test's."""
+    committed = folder / f"committed-{name}.yaml"
     committed.write_text(
         "config:\n  central-data-platform:host: {kind: local}\n  central-data-platform:srvRoot: /own\n"
     )
-    monkeypatch.setattr(stack, "STATE", tmp_path)
-    monkeypatch.setattr(stack, "BACKEND", tmp_path / "backend")
-    monkeypatch.setattr(stack, "FOLDER", folder)
-    monkeypatch.setattr(stack, "CONFIG", folder / "Pulumi.local.yaml")
-    monkeypatch.setattr(stack, "PASSPHRASE", folder / "passphrase")
-    monkeypatch.setattr(stack, "COMMITTED", committed)
-    return folder
+    return OwnStack(
+        name=name,
+        folder=folder / name,
+        backend=folder / "backend",
+        home=folder / "home",
+        choices=choices.Choices(folder / "choices.json"),
+        lock=folder / "lock",
+        committed=committed,
+    )
 
 
-def test_the_first_run_makes_private_files(local: Path) -> None:
-    assert not stack.exists()
-    stack.make_folders()
-    assert stack.exists()
-    assert stack.settings() == {"host": {"kind": "local"}, "srvRoot": "/own"}
-    for path in (local / "passphrase", local / "Pulumi.local.yaml"):
+@pytest.fixture
+def local(tmp_path: Path) -> OwnStack:
+    return own_stack(tmp_path)
+
+
+def test_the_first_run_makes_private_files(local: OwnStack) -> None:
+    assert not local.exists()
+    local.make_folders()
+    assert local.exists()
+    assert local.config.settings() == {"host": {"kind": "local"}, "srvRoot": "/own"}
+    for path in (local.passphrase, local.config.path):
         assert path.stat().st_mode & 0o777 == 0o600
-    assert local.stat().st_mode & 0o777 == 0o700
+    assert local.folder.stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.usefixtures("local")
-def test_the_second_run_changes_nothing() -> None:
-    stack.make_folders()
-    before = (stack.PASSPHRASE.read_text(), stack.CONFIG.stat().st_mtime_ns)
-    stack.make_folders()
-    stack.change_settings({"srvRoot": "/own"})
-    assert (stack.PASSPHRASE.read_text(), stack.CONFIG.stat().st_mtime_ns) == before
+def test_the_second_run_changes_nothing(local: OwnStack) -> None:
+    local.make_folders()
+    before = (local.passphrase.read_text(), local.config.path.stat().st_mtime_ns)
+    local.make_folders()
+    local.config.change_settings({"srvRoot": "/own"})
+    assert (local.passphrase.read_text(), local.config.path.stat().st_mtime_ns) == before
 
 
-@pytest.mark.usefixtures("local")
-def test_settings_are_changed_without_touching_secrets() -> None:
-    stack.make_folders()
-    document = yaml.safe_load(stack.CONFIG.read_text())
+def test_settings_are_changed_without_touching_secrets(local: OwnStack) -> None:
+    local.make_folders()
+    config = local.config
+    document = yaml.safe_load(config.path.read_text())
     document["config"]["central-data-platform:saltKey"] = {"secure": "v1:abc"}
     document["encryptionsalt"] = "v1:salt"
-    stack.CONFIG.write_text(yaml.safe_dump(document))
-    stack.change_settings({"imageCatalogue": ".state/images.json"})
-    after = yaml.safe_load(stack.CONFIG.read_text())
+    config.path.write_text(yaml.safe_dump(document))
+    config.change_settings({"imageCatalogue": ".state/images.json"})
+    after = yaml.safe_load(config.path.read_text())
     assert after["encryptionsalt"] == "v1:salt"
-    assert stack.has_secret("saltKey")
-    assert not stack.has_secret("postgresPassword")
-    assert "saltKey" not in stack.settings()
-    assert stack.settings()["imageCatalogue"] == ".state/images.json"
+    assert config.has_secret("saltKey")
+    assert not config.has_secret("postgresPassword")
+    assert "saltKey" not in config.settings()
+    assert config.settings()["imageCatalogue"] == ".state/images.json"
 
 
-@pytest.mark.usefixtures("local")
-def test_a_broken_configuration_is_named() -> None:
-    stack.make_folders()
-    stack.CONFIG.write_text("config: [\n")
+def test_a_broken_configuration_is_named(local: OwnStack) -> None:
+    local.make_folders()
+    local.config.path.write_text("config: [\n")
     with pytest.raises(Trouble, match=r"Pulumi\.local\.yaml is not YAML"):
-        stack.settings()
+        local.config.settings()
+
+
+def test_a_lost_passphrase_is_not_made_anew(local: OwnStack) -> None:
+    local.make_folders()
+    local.config.write({**local.config.load(), "encryptionsalt": "v1:salt"})
+    stacks = local.backend / ".pulumi/stacks/central-data-platform"
+    stacks.mkdir(parents=True)
+    (stacks / "local.json").touch()
+    local.passphrase.unlink()
+    with pytest.raises(Trouble, match="put it back"):
+        local.make_folders()
+    assert not local.passphrase.exists()
+
+
+def test_the_stacks_that_are_made_here_share_no_piece() -> None:
+    pieces = [(s.folder, s.backend, s.home, s.choices.file, s.lock, s.committed) for s in OWN.values()]
+    flat = [piece for group in pieces for piece in group]
+    assert len(set(flat)) == len(flat)
+    assert all(stack.committed.exists() for stack in OWN.values())
 
 
 def test_atomic_files_leave_nothing_behind(tmp_path: Path) -> None:
@@ -83,35 +107,35 @@ def test_atomic_files_leave_nothing_behind(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "two"
 
 
-def test_choices_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choices, "FILE", tmp_path / "choices.json")
-    assert choices.recorded("plugins") is None
-    choices.record("plugins", "stand-ins")
-    choices.record("images", "published")
-    assert choices.recorded("plugins") == "stand-ins"
-    assert choices.recorded("images") == "published"
-    choices.forget()
-    assert choices.recorded("images") is None
+def test_choices_are_kept(tmp_path: Path) -> None:
+    mine = choices.Choices(tmp_path / "choices.json")
+    assert mine.recorded("plugins") is None
+    mine.record("plugins", "stand-ins")
+    mine.record("images", "published")
+    assert mine.recorded("plugins") == "stand-ins"
+    assert mine.recorded("images") == "published"
+    mine.forget()
+    assert mine.recorded("images") is None
 
 
-def test_a_choice_nobody_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choices, "FILE", tmp_path / "choices.json")
-    choices.FILE.write_text('{"plugins": "both"}')
+def test_a_choice_nobody_made_is_named(tmp_path: Path) -> None:
+    mine = choices.Choices(tmp_path / "choices.json")
+    mine.file.write_text('{"plugins": "both"}')
     with pytest.raises(Trouble, match="'both'"):
-        choices.recorded("plugins")
+        mine.recorded("plugins")
 
 
 def test_the_environment_of_the_local_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "hunter2")
     monkeypatch.setenv("PULUMI_STACK", "prod")
-    found = session.local_session(
+    found = session.own_session(
         "local",
         TOOLS,
         backend=Path("/a b/backend"),
         passphrase=Path("/a b/passphrase"),
         config_file=Path("/a b/Pulumi.local.yaml"),
         docker_host="unix:///run/d.sock",
-        stand_in_home=None,
+        home=None,
     )
     assert found.environment["PULUMI_BACKEND_URL"] == "file:///a%20b/backend"
     assert found.environment["PATH"].split(os.pathsep)[:2] == [str(session.VENV / "bin"), "/cache/a b"]
@@ -125,8 +149,8 @@ def test_the_environment_of_the_local_stack(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_stand_ins_get_a_home_of_their_own() -> None:
     home = Path("/state/pulumi-home")
-    found = session.local_session(
-        "local", TOOLS, backend=home, passphrase=home, config_file=home, docker_host="", stand_in_home=home
+    found = session.own_session(
+        "local", TOOLS, backend=home, passphrase=home, config_file=home, docker_host="", home=home
     )
     assert found.environment["PULUMI_HOME"] == str(home)
     assert found.environment["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] == "true"
@@ -140,8 +164,7 @@ def test_another_stack_keeps_the_users_backend(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_plugin_versions_are_those_of_the_packages(tmp_path: Path) -> None:
-    assert plugins.needed("local") == ("docker", "command")
-    assert "oci" in plugins.needed("oci")
+    assert plugins.NEEDED == ("docker", "command")
     assert plugins.version_of("docker").count(".") == 2
     folder = tmp_path / "plugins" / "resource-docker-v5.2.0"
     folder.mkdir(parents=True)
@@ -219,10 +242,10 @@ def test_a_lock_that_cannot_be_read_is_stale(tmp_path: Path) -> None:
 def test_two_commands_at_once(tmp_path: Path) -> None:
     holder = rf"make up \(pid {os.getpid()}\)"
     with (
-        locks.exclusive(tmp_path, "up"),
+        locks.exclusive(tmp_path / "lock", "up", "local"),
         pytest.raises(Trouble, match=holder),
-        locks.exclusive(tmp_path, "down"),
+        locks.exclusive(tmp_path / "lock", "down", "local"),
     ):
         pass
-    with locks.exclusive(tmp_path, "down"):
+    with locks.exclusive(tmp_path / "lock", "down", "local"):
         pass
