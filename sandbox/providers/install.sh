@@ -1,13 +1,14 @@
 #!/bin/sh
-# Puts the stand-in plugins into a private PULUMI_HOME, under the versions that the installed SDK packages ask for.
+# Puts stand-in plugins into a private PULUMI_HOME, under the versions that the installed SDK packages ask for.
 #
-#   install.sh DEST_PULUMI_HOME PYTHON
+#   install.sh DEST_PULUMI_HOME PYTHON [PLUGIN...]     # docker and command unless named
 #
-# PYTHON is an interpreter that has pulumi, pulumi-docker and pulumi-command. Running it again changes nothing.
+# PYTHON is an interpreter that has pulumi and the SDK package of each plugin. Plugins that are not named stay as
+# they are, published ones too. Running it again changes nothing.
 set -eu
 
-if [ $# -ne 2 ]; then
-  echo "usage: $0 DEST_PULUMI_HOME PYTHON" >&2
+if [ $# -lt 2 ]; then
+  echo "usage: $0 DEST_PULUMI_HOME PYTHON [docker|command|oci ...]" >&2
   exit 2
 fi
 home=$1
@@ -19,14 +20,22 @@ case $python in
   /*) ;;
   *) python=$PWD/$python ;;
 esac
+shift 2
+[ $# -gt 0 ] || set -- docker command
 here=$(cd "$(dirname "$0")" && pwd)
+for name in "$@"; do
+  if [ ! -f "$here/${name}_plugin.py" ]; then
+    echo "install.sh: there is no stand-in for a plugin $name; name docker, command or oci." >&2
+    exit 2
+  fi
+done
 
 # Single quotes make any path safe inside the generated script, single quotes themselves included.
 quoted() {
   printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"
 }
 
-for name in docker command; do
+for name in "$@"; do
   version=$("$python" -c '
 import sys
 sys.path.insert(0, sys.argv[1] + "/../..")

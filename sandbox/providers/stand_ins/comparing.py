@@ -18,6 +18,8 @@ class Rules:
     """Lists whose order means something; every other list compares as a set."""
     computed: frozenset[str] = frozenset()
     """Nested properties that the engine chooses when the program says nothing."""
+    caseless: frozenset[str] = frozenset()
+    """Texts that mean the same in upper and lower case."""
 
 
 def is_nothing(value: Any) -> bool:
@@ -40,6 +42,8 @@ def same(old: Any, new: Any, rules: Rules, name: str = "") -> bool:
         if name in rules.ordered:
             return all(same(a, b, rules) for a, b in zip(old, new, strict=True))
         return not any(_unmatched(old, new, rules))
+    if name in rules.caseless and isinstance(old, str) and isinstance(new, str):
+        return old.casefold() == new.casefold()
     return type(old) is type(new) and old == new
 
 

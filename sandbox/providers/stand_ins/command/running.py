@@ -53,6 +53,8 @@ class Runner:
             text = f"fork/exec {words[0]}: {(error.strerror or str(error)).lower()}"
             raise ProviderError(f"{text}: running {_quoted(command)}:\n") from error
         self._running.add(process)
+        if self._cancelled:
+            _end(process)  # cancelled while it was being started
         try:
             output, both = await self._follow(process, stdin, inputs.get("logging", "stdoutAndStderr"), log)
         finally:
@@ -65,9 +67,7 @@ class Runner:
         """End every running command with all its descendants, and start no further one."""
         self._cancelled = True
         for process in self._running:
-            for pid in [process.pid, *_descendants(process.pid)]:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            _end(process)
 
     async def _follow(
         self,
@@ -116,6 +116,12 @@ def _environment(inputs: dict[str, Any], previous: Output) -> dict[str, str]:
         if previous.stderr:
             environment["PULUMI_COMMAND_STDERR"] = previous.stderr
     return environment
+
+
+def _end(process: asyncio.subprocess.Process) -> None:
+    for pid in [process.pid, *_descendants(process.pid)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _ending(code: int) -> str:

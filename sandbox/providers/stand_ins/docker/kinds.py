@@ -1,47 +1,18 @@
 """What the schema of pulumi-docker says about each resource, beyond names and types.
 
-Names and types come from the SDK package (../inputs.py). Defaults, what the engine chooses and what can
-change in place are nowhere in the SDK; they follow the provider's source (see ../../README.md).
+It follows the provider's source (see ../../README.md).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from functools import partial
 
 from sandbox.providers.stand_ins.comparing import Rules
+from sandbox.providers.stand_ins.kind import Kind
 
 RULES = Rules(ordered=frozenset({"command", "entrypoints", "tests"}), computed=frozenset({"external"}))
 
+_docker = partial(Kind, package="pulumi_docker", rules=RULES)
 
-@dataclass(frozen=True)
-class Kind:
-    """One resource type."""
-
-    arguments: str
-    """Name of the SDK class with its inputs."""
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    nested_defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    chosen: frozenset[str] = frozenset()
-    """Inputs that the engine chooses when the program does not (Optional and Computed in the source)."""
-    outputs: frozenset[str] = frozenset()
-    """Properties that are never inputs."""
-    in_place: frozenset[str] = frozenset()
-    """Inputs that can change without a replacement."""
-    refused: frozenset[str] = frozenset()
-    """Inputs of the schema that this stand-in does not implement."""
-    auto_named: bool = True
-    delete_before_replace: bool = False
-
-    @cached_property
-    def argument_class(self) -> type:
-        """The SDK class, imported only when there is something to check."""
-        import pulumi_docker
-
-        return getattr(pulumi_docker, self.arguments)
-
-
-CONTAINER = Kind(
+CONTAINER = _docker(
     arguments="ContainerArgs",
     defaults={
         "attach": False,
@@ -120,17 +91,19 @@ CONTAINER = Kind(
         }
     ),
     refused=frozenset({"gpus"}),
+    blank_keeps=frozenset({"user", "workingDir"}),  # empty means the image's
     delete_before_replace=True,
 )
 
-NETWORK = Kind(
+NETWORK = _docker(
     arguments="NetworkArgs",
+    in_place=frozenset(),
     defaults={"ipamDriver": "default"},
     chosen=frozenset({"driver", "internal", "ipamConfigs", "ipamOptions", "options"}),
     outputs=frozenset({"scope"}),
 )
 
-IMAGE = Kind(
+IMAGE = _docker(
     arguments="RemoteImageArgs",
     outputs=frozenset({"imageId", "repoDigest"}),
     in_place=frozenset({"build", "forceRemove", "keepLocally"}),
@@ -138,8 +111,9 @@ IMAGE = Kind(
     auto_named=False,
 )
 
-VOLUME = Kind(
+VOLUME = _docker(
     arguments="VolumeArgs",
+    in_place=frozenset(),
     chosen=frozenset({"driver"}),
     outputs=frozenset({"mountpoint"}),
     refused=frozenset({"cluster"}),

@@ -1,10 +1,8 @@
 """The provider: what the engine asks, for all resource types of the stand-in."""
 
 import asyncio
-import hashlib
 import json
 import os
-import secrets
 import threading
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -23,8 +21,6 @@ from pulumi.provider.experimental.provider import (
     DiffResponse,
     InvokeRequest,
     InvokeResponse,
-    PropertyDiff,
-    PropertyDiffKind,
     Provider,
     ReadRequest,
     ReadResponse,
@@ -32,24 +28,19 @@ from pulumi.provider.experimental.provider import (
     UpdateResponse,
 )
 
+from sandbox.providers.stand_ins import bridge
 from sandbox.providers.stand_ins import inputs as schema
-from sandbox.providers.stand_ins.comparing import changes, in_order_of, is_nothing, same
 from sandbox.providers.stand_ins.docker import validation
 from sandbox.providers.stand_ins.docker.containers import Container
 from sandbox.providers.stand_ins.docker.engine import Engine
 from sandbox.providers.stand_ins.docker.images import Image
-from sandbox.providers.stand_ins.docker.kinds import RULES, Kind
 from sandbox.providers.stand_ins.docker.networks import Network
 from sandbox.providers.stand_ins.docker.volumes import Volume
 from sandbox.providers.stand_ins.errors import InitializationFailedError, ProviderError, not_part
-from sandbox.providers.stand_ins.values import DEFAULTS_KEY, UNKNOWN, own_type, plain_map, property_map
+from sandbox.providers.stand_ins.kind import Kind
+from sandbox.providers.stand_ins.values import own_type, plain_map, property_map
 
 _CONFIGURATION = {"host", "sshOpts", "disableDockerDaemonCheck"}
-_REPLACED = {
-    PropertyDiffKind.ADD: PropertyDiffKind.ADD_REPLACE,
-    PropertyDiffKind.DELETE: PropertyDiffKind.DELETE_REPLACE,
-    PropertyDiffKind.UPDATE: PropertyDiffKind.UPDATE_REPLACE,
-}
 
 
 class Resource(Protocol):
@@ -111,87 +102,39 @@ class DockerProvider(Provider):
         problems = list(schema.problems(kind.argument_class, given, request.name))
         if not problems and kind is Container.kind:
             problems = list(validation.problems(given, request.name))
-        problems += [not_part(f"The input {name!r} is") for name in sorted(kind.refused & given.keys())]
-        if problems:
-            return CheckResponse(request.new_inputs, [CheckFailure("", problem) for problem in problems])
-        return CheckResponse(property_map(_with_defaults(kind, given, request)))
+        problems += [not_part(f"The input {name!r} is") for name in kind.beyond(given)]
+        return bridge.checked(kind, request, problems)
 
     async def diff(self, request: DiffRequest) -> DiffResponse:
-        """Compare inputs with the state; name what forces a replacement."""
-        kind = _resource(request.type).kind
-        old, new = plain_map(request.old_state), plain_map(request.new_inputs)
-        detailed: dict[str, PropertyDiff] = {}
-        replaces: list[str] = []
-        changed: list[str] = []
-        for name in sorted(schema.fields_of(kind.argument_class)):
-            if name not in new and name in kind.chosen:
-                continue
-            if name in ("user", "workingDir") and not new.get(name):
-                continue  # the provider takes an empty one for the image's
-            found = changes(name, old.get(name), new.get(name), RULES, name)
-            if not found:
-                continue
-            changed.append(name)
-            if name not in kind.in_place:
-                replaces.append(name)
-                found = {path: _REPLACED[how] for path, how in found.items()}
-            detailed |= {path: PropertyDiff(how, input_diff=False) for path, how in found.items()}
-        keeps_name = kind.auto_named and "name" not in _defaulted(request.new_inputs)
-        return DiffResponse(
-            changes=bool(changed),
-            replaces=replaces,
-            diffs=changed,
-            detailed_diff=detailed,
-            # A name that the program chose cannot belong to the old and the new one at once.
-            delete_before_replace=bool(replaces)
-            and (kind.delete_before_replace or (keeps_name and old.get("name") == new.get("name"))),
-        )
+        """Compare inputs with the state."""
+        return bridge.difference(_resource(request.type).kind, request)
 
     async def create(self, request: CreateRequest) -> CreateResponse:
         """Create, complete, read back."""
         resource = _resource(request.type)
         given = plain_map(request.properties)
         if request.preview:
-            unknown = dict.fromkeys(resource.kind.outputs | resource.kind.chosen, UNKNOWN)
-            return CreateResponse(properties=property_map(unknown | given))
+            return CreateResponse(properties=bridge.foreseen(resource.kind, given))
         return await asyncio.to_thread(self._create, resource, request.urn, given)
 
     async def read(self, request: ReadRequest) -> ReadResponse:
-        """The state as it is now; an empty id if the resource is gone."""
+        """The state as it is now."""
         resource = _resource(request.type)
-        state, old_inputs = plain_map(request.properties), plain_map(request.inputs)
+        state = plain_map(request.properties)
         found = await asyncio.to_thread(self._read, resource, request.resource_id, state)
-        if found is None:
-            return ReadResponse()
-        merged = _merged(state, found)
-        if old_inputs:
-            fresh = {
-                name: value if same(merged.get(name), value, RULES, name) else merged.get(name)
-                for name, value in old_inputs.items()
-            }
-        else:
-            fresh = _imported(resource.kind, merged)
-        properties = property_map(fresh)
-        if DEFAULTS_KEY in request.inputs:
-            properties[DEFAULTS_KEY] = request.inputs[DEFAULTS_KEY]
-        return ReadResponse(request.resource_id, property_map(merged), properties)
+        return bridge.refreshed(resource.kind, request, found)
 
     async def update(self, request: UpdateRequest) -> UpdateResponse:
         """Change in place what can be changed; the state takes the new inputs as they are."""
         resource = _resource(request.type)
         old, new = plain_map(request.olds), plain_map(request.news)
-        kept = {
-            name: value
-            for name, value in old.items()
-            if name in resource.kind.outputs | resource.kind.chosen or is_nothing(value)
-        }
-        state = kept | new
         if not request.preview:
             try:
                 await asyncio.to_thread(self._update, resource, request.resource_id, old, new)
             except ProviderError as error:
-                raise ProviderError(_multiple(f"updating {request.urn}: {_multiple(error)}")) from error
-        return UpdateResponse(property_map(state))
+                reason = bridge.multiple(f"updating {request.urn}: {bridge.multiple(error)}")
+                raise ProviderError(reason) from error
+        return UpdateResponse(property_map(bridge.updated(resource.kind, old, new)))
 
     async def delete(self, request: DeleteRequest) -> None:
         """Remove the resource."""
@@ -200,32 +143,33 @@ class DockerProvider(Provider):
         try:
             await asyncio.to_thread(lambda: resource.delete(self._connected(), request.resource_id, state))
         except ProviderError as error:
-            raise ProviderError(_multiple(f"deleting {request.urn}: {_multiple(error)}")) from error
+            reason = bridge.multiple(f"deleting {request.urn}: {bridge.multiple(error)}")
+            raise ProviderError(reason) from error
 
     def _create(self, resource: Resource, urn: str, inputs: dict[str, Any]) -> CreateResponse:
         try:
             engine = self._connected()
             resource_id = resource.create(engine, inputs)
         except ProviderError as error:
-            raise ProviderError(_multiple(error)) from error
+            raise ProviderError(bridge.multiple(error)) from error
         try:
             resource.complete(engine, resource_id, inputs)
             found = resource.read(engine, resource_id, inputs)
         except ProviderError as error:
-            reason = f"creating {urn}: {_multiple(error)}"  # the engine puts it into a list itself
+            reason = f"creating {urn}: {bridge.multiple(error)}"  # the engine puts it into a list itself
             raise InitializationFailedError(reason, resource_id, inputs) from error
         if found is None:
             raise ProviderError(f"expected non-empty ID for new state during Create of {urn}")
-        return CreateResponse(resource_id, property_map(_merged(inputs, found)))
+        return CreateResponse(resource_id, property_map(bridge.merged(resource.kind, inputs, found)))
 
     def _read(self, resource: Resource, resource_id: str, state: dict[str, Any]) -> dict[str, Any] | None:
         try:
             return resource.read(self._connected(), resource_id, state)
         except ProviderError as error:
-            raise ProviderError(_multiple(error)) from error
+            raise ProviderError(bridge.multiple(error)) from error
 
     def _update(self, resource: Resource, resource_id: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-        if all(same(old.get(name), value, RULES, name) for name, value in new.items()):
+        if bridge.unchanged(resource.kind, old, new):
             return  # only a failed initialization brought us here; the provider does nothing then
         resource.update(self._connected(), resource_id, old, new)
 
@@ -258,50 +202,3 @@ def _configuration(values: Mapping[str, PropertyValue]) -> dict[str, Any]:
         except (ValueError, TypeError):
             continue
     return settings
-
-
-def _defaulted(inputs: Mapping[str, PropertyValue]) -> set[str]:
-    names = inputs.get(DEFAULTS_KEY)
-    return {item.value for item in names.value} if names and isinstance(names.value, tuple) else set()  # pyright: ignore
-
-
-def _with_defaults(kind: Kind, given: dict[str, Any], request: CheckRequest) -> dict[str, Any]:
-    defaults = dict(kind.defaults)
-    if kind.auto_named:
-        previous = request.old_inputs.get("name")
-        if previous is not None and "name" in _defaulted(request.old_inputs):
-            defaults["name"] = previous.value
-        else:
-            defaults["name"] = f"{request.name}-{_suffix(request.random_seed)}"
-    filled = _filled(given, defaults)
-    for name, nested in kind.nested_defaults.items():
-        value = filled.get(name)
-        if isinstance(value, list):
-            filled[name] = [_filled(item, nested) if isinstance(item, dict) else item for item in value]
-        elif isinstance(value, dict):
-            filled[name] = _filled(value, nested)
-    return filled
-
-
-def _filled(given: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    missing = {name: value for name, value in defaults.items() if name not in given}
-    return {**missing, **given, DEFAULTS_KEY: sorted(missing)}
-
-
-def _suffix(seed: bytes) -> str:
-    return (hashlib.sha256(seed).hexdigest() if seed else secrets.token_hex(4))[:7]
-
-
-def _merged(state: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    """The state with everything that was read back, sets in the order they had."""
-    return state | {name: in_order_of(state.get(name), value, RULES) for name, value in found.items()}
-
-
-def _imported(kind: Kind, state: dict[str, Any]) -> dict[str, Any]:
-    names = schema.fields_of(kind.argument_class).keys() - kind.chosen
-    return {name: state[name] for name in sorted(names & state.keys()) if not is_nothing(state[name])}
-
-
-def _multiple(error: object) -> str:
-    """The form in which the bridge to Terraform providers lists errors."""
-    return f"1 error occurred:\n\t* {error}\n\n"
