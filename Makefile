@@ -1,11 +1,12 @@
-# The operator's commands; `make` alone lists them. STACK=local is this machine, any other a stack of your own backend.
-# DB=name (psql), ARGS='…' (psql, redis-cli, status, preview, engine tests), CONFIRM=local (destroy), FILE=… (import-secrets)
+# The operator's commands; `make` alone lists them. STACK=local is this machine, prod-sim a simulated OCI on it, any other a stack of
+# your own backend. DB=name (psql), ARGS='…' (psql, redis-cli, status, preview, engine tests), CONFIRM=stack (destroy, recover-host,
+# trust-host), FILE=… (import-secrets), PORT_OFFSET=n (tunnel), INIT_FILE=answers.yaml (init-prod)
 STACK ?= local
-export STACK DB CONFIRM FILE
+export STACK DB CONFIRM FILE PORT_OFFSET INIT_FILE
 
 run = @.venv/bin/python -m scripts.workstation.
 
-.PHONY: help setup up preview psql redis-cli status down destroy import-secrets check unit engine-tests test lock venv
+.PHONY: help setup init-prod up preview psql redis-cli status tunnel down destroy recover-host trust-host import-secrets check unit engine-tests test lock venv
 .DEFAULT_GOAL := help
 
 help: ## List these commands
@@ -13,6 +14,9 @@ help: ## List these commands
 
 setup: venv ## Get the tools: virtual environment, Pulumi, Docker, docker compose
 	$(run)setup
+
+init-prod: venv ## Ask for the settings of a machine in OCI and write them (STACK=prod, INIT_FILE=answers.yaml)
+	$(run)init_prod
 
 up: venv ## Bring the platform up (STACK=local), or change it to what the settings say
 	$(run)up
@@ -29,11 +33,20 @@ redis-cli: venv ## redis-cli as admin (ARGS='INFO memory'; commands on standard 
 status: venv ## Is the platform well? (ARGS=--json)
 	$(run)status $(ARGS)
 
-down: venv ## Remove the containers and keep the data
+tunnel: venv ## Open the databases of a host in OCI on this machine's loopback (PORT_OFFSET=10000)
+	$(run)tunnel
+
+down: venv ## Remove what runs and keep the data
 	$(run)down
 
-destroy: venv ## Delete the local stack with all its data, after asking
+destroy: venv ## Delete the local stack, or prod-sim, with all its data, after asking
 	$(run)destroy
+
+recover-host: venv ## Make a new machine in the place of a lost one in OCI, on the same data, after asking
+	$(run)recover_host
+
+trust-host: venv ## Read the host key of a machine in OCI anew from its console, after asking
+	$(run)trust_host
 
 import-secrets: venv ## Read platform.env back into a stack that lost its secrets
 	$(run)import_secrets

@@ -1,6 +1,8 @@
 """The platform's containers as Docker has them, against what the stack's state says."""
 
-from collections.abc import Mapping
+import subprocess
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from scripts.workstation.engine import Engine
@@ -9,6 +11,11 @@ from scripts.workstation.trouble import Trouble
 
 # As long as PostgreSQL may take for a clean end.
 STOP_SECONDS = 120
+# An interval of the health checks and their retries.
+START_SECONDS = 60.0
+
+# Asks the engine on which the platform is.
+Docker = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def differing(known: Mapping[str, str], engine: Engine) -> list[str]:
@@ -33,6 +40,34 @@ def ours(engine: Engine, srv_root: Path) -> list[str]:
 def our_network(engine: Engine) -> bool:
     """Whether the platform's network exists."""
     return any(is_our_network(network) for network in engine.inspect("network", [NETWORK]))
+
+
+def fault(docker: Docker, patience: float = START_SECONDS) -> str | None:
+    """One sentence about the first of the platform's containers that is not well, or None. One that starts gets time for it."""
+    deadline = time.monotonic() + patience
+    for name in CONTAINERS:
+        while (health := _health(docker, name)) == "starting" and time.monotonic() < deadline:
+            time.sleep(1)
+        if health != "healthy":
+            said = f"; its last line is: {line}" if (line := _last_line(docker, name)) else ""
+            return f"the container {name} is {health}{said}"
+    return None
+
+
+def _health(docker: Docker, name: str) -> str:
+    """`healthy`, or what it is instead."""
+    facts = "{{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}healthy{{end}}"
+    said = docker("container", "inspect", "--format", facts, name)
+    status, _, health = said.stdout.strip().partition(" ")
+    if said.returncode or not status:
+        return "not there"
+    return health if status == "running" else status
+
+
+def _last_line(docker: Docker, name: str) -> str:
+    said = docker("logs", "--tail", "1", name)
+    lines = (said.stdout + said.stderr).strip().splitlines() if said.returncode == 0 else []
+    return lines[-1].strip() if lines else ""
 
 
 def remove(engine: Engine, names: list[str]) -> None:

@@ -6,12 +6,11 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from scripts.workstation.paths import ROOT
 from scripts.workstation.progress import Step
-from scripts.workstation.shell import answer, logged
+from scripts.workstation.shell import answer, bare_debian, logged
 from scripts.workstation.trouble import Trouble
 
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
@@ -56,18 +55,18 @@ def require_local(socket: str) -> str:
     """Raises Trouble for an engine that is not on this machine."""
     if not socket.startswith("unix:///"):
         raise Trouble(
-            f"the Docker engine in use is {socket}, and the local stack needs one on this machine (unix://…); "
+            f"the Docker engine in use is {socket}, and this stack needs one on this machine (unix://…); "
             "unset DOCKER_HOST, or choose another context with: docker context use default"
         )
     return socket
 
 
 def find_or_start(step: Step, recorded: str | None) -> Engine:
-    """An engine that answers. `recorded` is the one on which the local stack's containers are, if it has any yet."""
+    """An engine that answers. `recorded` is the one on which the stack is, if it is anywhere yet."""
     current = require_local(current_socket())
     if recorded and recorded != current and os.environ.get("DOCKER_HOST"):
         raise Trouble(
-            f"the local stack lives in the Docker engine at {recorded}, and DOCKER_HOST names {current}; unset DOCKER_HOST, "
+            f"this stack lives in the Docker engine at {recorded}, and DOCKER_HOST names {current}; unset DOCKER_HOST, "
             "or run make destroy with the first before using the second"
         )
     engine = Engine(socket=recorded or current)
@@ -75,7 +74,7 @@ def find_or_start(step: Step, recorded: str | None) -> Engine:
     if fault is None:
         step.result(_describe(engine))
         return engine
-    if not (engine.socket == DEFAULT_SOCKET and _bare_debian()):
+    if not (engine.socket == DEFAULT_SOCKET and bare_debian()):
         raise Trouble(fault)
     step.expect("starting Debian's docker.io (about a minute the first time)")
     script = ROOT / "sandbox" / "docker" / "engine.sh"
@@ -108,8 +107,3 @@ def _fault(engine: Engine) -> str | None:
             "or run as root"
         )
     return f"the Docker engine at {engine.socket} does not answer; start it (systemctl start docker, or Docker Desktop)"
-
-
-def _bare_debian() -> bool:
-    """Whether we may install and start Debian's engine."""
-    return os.geteuid() == 0 and Path("/etc/debian_version").exists() and shutil.which("apt-get") is not None

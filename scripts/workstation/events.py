@@ -1,12 +1,15 @@
 """pulumi's engine events (`--json`), as short lines for a person."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from scripts.workstation import ssh
 from scripts.workstation.progress import duration
 
 WAITING_SECONDS = 20.0
+LAST_WORDS = 3
 _DONE = {
     "create": "created",
     "create-replacement": "created anew",
@@ -19,6 +22,13 @@ _DONE = {
 }
 # The engine's own book-keeping: steps without work behind them.
 _SILENT = {"same", "refresh", "replace", "read-replacement", "discard-replaced", "remove-pending-replace"}
+# `exit status 1: running "<the command, as Go quotes it>":`, then what it printed on both of its outputs.
+_FAILED_COMMAND = re.compile(
+    r"(?P<ending>[^\n:]*): running +\"(?P<program>[^ \"]*)(?:[^\"\\]|\\.)*\":\n?(?P<output>.*)", re.DOTALL
+)
+_WRAPPING = re.compile(
+    r"\s*(?:[a-z]+ing urn:\S+: )?(?:\d+ errors? occurred:\s*)?\*\s+|\s*[a-z]+ing urn:\S+: "
+)
 # Said after the error that matters, once more in other words.
 _CONSEQUENCES = ("an unhandled error occurred: program exited", "update failed", "preview failed")
 
@@ -33,11 +43,38 @@ def name_of(urn: str) -> str:
     return urn.rpartition("::")[2]
 
 
+def without_wrapping(message: str) -> str:
+    """The fault itself, without "deleting urn:…: 1 error occurred:" before it, once or twice."""
+    while (found := _WRAPPING.match(message)) is not None:
+        message = message[found.end() :]
+    return message.strip()
+
+
+def without_script(message: str, stack: str) -> str:
+    """What a failed command has printed, without the whole text of the script that the command plugin puts before it."""
+    found = _FAILED_COMMAND.search(message)
+    if found is None:
+        return message
+    ending, output = found["ending"].strip(), found["output"].strip()
+    if found["program"] == "ssh" and ending.endswith(f" {ssh.OWN_FAILURE}"):
+        return ssh.fault(output, stack)
+    # Before its last words a script may have shown what the tools in it print.
+    lines = [line.strip() for line in output.splitlines() if line.strip()][-LAST_WORDS:]
+    return "\n       ".join(lines) or f"a command ended with {ending} and printed nothing"
+
+
 class Narrator:
     """Turns events into lines: what is done, what failed, what is being waited for."""
 
-    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        stack: str = "local",
+    ) -> None:
         self._say = say
+        self._stack = stack
         self._clock = clock
         self._under_way: dict[str, tuple[str, float]] = {}
         self._last_word = clock()
@@ -86,6 +123,8 @@ class Narrator:
         if severity == "error" and message.startswith(_CONSEQUENCES):
             return
         self._said.add(message)
+        if severity == "error":
+            message = without_script(without_wrapping(message), self._stack)
         about = f"{name_of(diagnostic['urn'])}: " if diagnostic.get("urn") else ""
         if severity == "error":
             self.errors.append(about + message)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.workstation import choices
+from scripts.workstation.choices import Choices
 from scripts.workstation.engine import Engine
 from scripts.workstation.paths import LOGS, ROOT, STATE
 from scripts.workstation.progress import Step
@@ -63,11 +63,11 @@ def references(catalogue: Mapping[str, Any], architecture: str) -> dict[str, str
     return found
 
 
-def provide(step: Step, engine: Engine) -> Path:
+def provide(step: Step, engine: Engine, choices: Choices) -> Path:
     """Have the images in the engine. Returns the catalogue that names them."""
     architecture = engine_architecture(engine)
     if choices.recorded("images") == "stand-ins":
-        return _stand_ins(step, engine, architecture)
+        return _stand_ins(step, engine, choices, architecture)
     missing = _missing(engine, references(_read(PINNED), architecture))
     for reference in missing.values():
         step.expect(f"pulling {reference.partition('@')[0]}")
@@ -81,7 +81,7 @@ def provide(step: Step, engine: Engine) -> Path:
                 f"{reference} is not on this machine, no registry answers ({message}), and this stack was made with the published "
                 "images; connect to the network and run the same command again"
             )
-        return _stand_ins(step, engine, architecture)
+        return _stand_ins(step, engine, choices, architecture)
     choices.record("images", "published")
     step.result(f"the pinned ones for {architecture}{', pulled' if missing else ''}")
     return PINNED
@@ -126,7 +126,7 @@ def _pull(engine: Engine, reference: str) -> str | None:
     )
 
 
-def _stand_ins(step: Step, engine: Engine, architecture: str) -> Path:
+def _stand_ins(step: Step, engine: Engine, choices: Choices, architecture: str) -> Path:
     if not (
         STAND_IN_CATALOGUE.exists()
         and not _missing(engine, references(_read(STAND_IN_CATALOGUE), architecture))

@@ -1,15 +1,14 @@
 """`make import-secrets`: read platform.env back into a stack, after its state or configuration was lost."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
-from scripts.workstation import env_file, locks, prepare, stack
-from scripts.workstation.paths import ROOT, STATE
+from scripts.workstation import config_file, env_file, locks, prepare, secret_values
+from scripts.workstation.config_file import ConfigFile
 from scripts.workstation.progress import Progress
-from scripts.workstation.session import Session
-from scripts.workstation.shell import answer, read_as_root
+from scripts.workstation.shell import read_as_root
+from scripts.workstation.stack import OwnStack
 from scripts.workstation.trouble import Trouble, command
 
 KEYS = {
@@ -21,35 +20,39 @@ KEYS = {
 
 def main() -> int:
     """FILE names another file than the stack's own platform.env; - is standard input."""
-    if prepare.is_local():
-        with locks.exclusive(STATE, "import-secrets"):
-            session = prepare.local_stack_only(Progress(1))
-            source = _source() or Path(stack.settings()["srvRoot"]) / "config" / "platform.env"
-            values = _wanted(source)
-            if not stack.has_secret("saltKey"):
-                values["saltKey"] = stack.generate(stack.SECRET_LENGTHS["saltKey"])
-            stack.set_secrets(session, values)
+    own = prepare.own_stack()
+    if own is not None:
+        with locks.exclusive(own.lock, "import-secrets", own.name):
+            session = prepare.for_secrets(own, Progress(1))
+            source = _source(own)
+            own.config.set_secrets(session, _with_salt_key(own.config, _wanted(source)))
     else:
-        session = prepare.other_stack()
-        source = _source()
-        if source is None:
-            raise Trouble(
-                f"the platform.env of stack {session.stack} is on its host; hand it over, for example: "
-                f"ssh HOST sudo cat /srv/config/platform.env | make import-secrets STACK={session.stack} FILE=-"
-            )
-        values = _wanted(source)
-        if answer(session.words("config", "get", "saltKey"), environment=session.environment).returncode:
-            values["saltKey"] = stack.generate(stack.SECRET_LENGTHS["saltKey"])
-        _set(session, values)
+        session = prepare.session(None)
+        config = config_file.of_stack(session.stack)
+        source = _source(None)
+        config.set_secrets(session, _with_salt_key(config, _wanted(source)))
     print(
-        f"{', '.join(values)} of stack {session.stack} are set from {source}; next: make preview, then make up"
+        f"{', '.join(KEYS.values())} of stack {session.stack} are set from {source}; next: make preview{prepare.suffix()}, "
+        f"then make up{prepare.suffix()}"
     )
     return 0
 
 
-def _source() -> Path | None:
-    name = os.environ.get("FILE")
-    return Path(name) if name else None
+def _source(own: OwnStack | None) -> Path:
+    if name := os.environ.get("FILE"):
+        return Path(name)
+    if own is not None and own.on_this_machine:
+        return Path(own.config.settings()["srvRoot"]) / "config" / "platform.env"
+    stack = prepare.selected_stack()
+    raise Trouble(
+        f"the platform.env of stack {stack} is on its host; hand it over, for example: "
+        f"ssh HOST sudo cat /srv/config/platform.env | make import-secrets STACK={stack} FILE=-"
+    )
+
+
+def _with_salt_key(config: ConfigFile, values: dict[str, str]) -> dict[str, str]:
+    """With a new key for salts, which platform.env does not hold, where the stack has none."""
+    return values if config.has_secret("saltKey") else values | secret_values.generated(["saltKey"])
 
 
 def _wanted(source: Path) -> dict[str, str]:
@@ -68,20 +71,6 @@ def _wanted(source: Path) -> dict[str, str]:
             f"{source} has no {', '.join(missing)}; add the missing lines, then run make import-secrets again"
         )
     return {key: found[name] for name, key in KEYS.items()}
-
-
-def _set(session: Session, values: dict[str, str]) -> None:
-    for key, value in values.items():
-        ran = subprocess.run(
-            session.words("config", "set", "--secret", f"{stack.PROJECT}:{key}"),
-            env=session.environment,
-            cwd=ROOT,
-            input=value,
-            text=True,
-            check=False,
-        )
-        if ran.returncode:
-            raise Trouble(f"the secret {key} of stack {session.stack} could not be set", ran.returncode)
 
 
 if __name__ == "__main__":

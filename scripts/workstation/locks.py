@@ -1,4 +1,4 @@
-"""One command at a time on the local stack, and stale locks of pulumi's file backend."""
+"""One command at a time on a stack that is made here, and stale locks of pulumi's file backend."""
 
 import fcntl
 import json
@@ -25,25 +25,25 @@ class Lock:
 
 
 @contextmanager
-def exclusive(folder: Path, command: str) -> Iterator[None]:
-    """Hold the checkout's own lock; the kernel lets it go when we end, however we end."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+", encoding="utf-8") as file:
+def exclusive(file: Path, command: str, stack: str) -> Iterator[None]:
+    """Hold the checkout's own lock on a stack; the kernel lets it go when we end, however we end."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a+", encoding="utf-8") as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            file.seek(0)
-            holder = file.read().strip() or "another command"
+            held.seek(0)
+            holder = held.read().strip() or "another command"
             raise Trouble(
-                f"{holder} is still running on the local stack; wait for it to end, then run the same command again"
+                f"{holder} is still running on the {stack} stack; wait for it to end, then run the same command again"
             ) from None
-        file.truncate(0)
-        file.write(f"make {command} (pid {os.getpid()})")
-        file.flush()
+        held.truncate(0)
+        held.write(f"make {command} (pid {os.getpid()})")
+        held.flush()
         try:
             yield
         finally:
-            file.truncate(0)
+            held.truncate(0)
 
 
 def read_locks(backend: Path, project: str, stack: str) -> list[Lock]:

@@ -1,4 +1,4 @@
-"""What is in the way of the local stack and is not ours: found before anything changes, named, and left alone."""
+"""What is in the way of a stack on this machine and is not ours: found before anything changes, named, and left alone."""
 
 import errno
 from collections.abc import Mapping, Sequence
@@ -7,9 +7,10 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from scripts.workstation import machine, stack
+from scripts.workstation import machine, secret_values, srv_root
 from scripts.workstation.engine import Engine
 from scripts.workstation.shell import read_as_root
+from scripts.workstation.stack import OwnStack
 from scripts.workstation.trouble import Trouble
 
 COMPOSE_PROJECT = "postgres-stack"
@@ -22,8 +23,10 @@ DEFAULT_PORTS = {"postgres": 5432, "redis": 6379, "pgbouncer": 6432}
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What the stack is about to take of this machine."""
+    """What the stack is about to take of this machine; `config` is the file in which that can be changed."""
 
+    stack: str
+    config: Path
     srv_root: Path
     subnet: IPv4Network
     address: str
@@ -42,7 +45,7 @@ class Found:
     listeners: Mapping[int, str] = field(default_factory=dict)
 
 
-def wanted(settings: Mapping[str, Any]) -> Wanted:
+def wanted(settings: Mapping[str, Any], own: OwnStack) -> Wanted:
     """What the stack's settings ask for. Values that are no addresses are left to the program, which names them."""
     network = settings.get("network") or {}
     try:
@@ -51,6 +54,8 @@ def wanted(settings: Mapping[str, Any]) -> Wanted:
         subnet = IPv4Network(DEFAULT_SUBNET)
     ports = {name: (settings.get(name) or {}).get("port", port) for name, port in DEFAULT_PORTS.items()}
     return Wanted(
+        stack=own.name,
+        config=own.config.path,
         srv_root=Path(settings["srvRoot"]),
         subnet=subnet,
         address=str(network.get("publishAddress", DEFAULT_ADDRESS)),
@@ -86,13 +91,13 @@ def faults(plan: Wanted, found: Found) -> list[str]:
 def _folder_faults(plan: Wanted, found: Found) -> list[str]:
     if found.srv_root_owner is None:
         return [
-            f"{plan.srv_root} holds files that are not the platform's; move them, or set central-data-platform:srvRoot in {stack.CONFIG} "
+            f"{plan.srv_root} holds files that are not the platform's; move them, or set central-data-platform:srvRoot in {plan.config} "
             "to an empty folder"
         ]
-    if found.srv_root_owner not in ("", stack.NAME):
+    if found.srv_root_owner not in ("", plan.stack):
         return [
-            f"{plan.srv_root} belongs to stack '{found.srv_root_owner}'; set central-data-platform:srvRoot in {stack.CONFIG} to a folder "
-            "of the local stack's own"
+            f"{plan.srv_root} belongs to stack '{found.srv_root_owner}'; set central-data-platform:srvRoot in {plan.config} to a folder "
+            f"of the {plan.stack} stack's own"
         ]
     return []
 
@@ -120,13 +125,13 @@ def _network_faults(plan: Wanted, found: Found) -> list[str]:
             continue
         sentences += [
             f"the subnet {plan.subnet} overlaps Docker's network {name} ({subnet}); set subnet in central-data-platform:network of "
-            f"{stack.CONFIG} to a free one"
+            f"{plan.config} to a free one"
             for subnet in _subnets(network)
             if subnet.overlaps(plan.subnet)
         ]
     sentences += [
         f"the subnet {plan.subnet} overlaps a route of this machine ({destination} on {interface}); set subnet in "
-        f"central-data-platform:network of {stack.CONFIG} to a free one"
+        f"central-data-platform:network of {plan.config} to a free one"
         for interface, destination in found.routes
         if interface not in bridges and destination.overlaps(plan.subnet)
     ]
@@ -143,14 +148,14 @@ def _port_faults(plan: Wanted, found: Found) -> list[str]:
             continue
         if fault == errno.EADDRNOTAVAIL:
             return [
-                f"{plan.address} is no address of this machine; set publishAddress in central-data-platform:network of {stack.CONFIG} "
+                f"{plan.address} is no address of this machine; set publishAddress in central-data-platform:network of {plan.config} "
                 "to one that is, such as 127.0.0.1"
             ]
         holder = next((f"container {_name(c)}" for c in found.containers if port in _published(c)), None)
         holder = holder or found.listeners.get(port) or "another program"
         sentences.append(
             f"port {port} on {plan.address}, which {service} needs, is taken by {holder}; stop it, or set port in "
-            f"central-data-platform:{service} of {stack.CONFIG} to a free one"
+            f"central-data-platform:{service} of {plan.config} to a free one"
         )
     return sentences
 
@@ -172,27 +177,27 @@ def look(plan: Wanted, engine: Engine) -> Found:
         containers=containers,
         networks=networks,
         routes=machine.routes(),
-        srv_root_owner=stack.owner_of(plan.srv_root),
+        srv_root_owner=srv_root.owner_of(plan.srv_root),
         port_faults=port_faults,
         listeners={port: name for port in port_faults if (name := machine.listener(port))},
     )
 
 
-def check(settings: Mapping[str, Any], engine: Engine) -> None:
+def check(settings: Mapping[str, Any], engine: Engine, own: OwnStack) -> None:
     """Raises Trouble with a sentence for each thing in the way."""
-    plan = wanted(settings)
+    plan = wanted(settings, own)
     sentences = faults(plan, look(plan, engine))
     if sentences:
         raise Trouble("\n       ".join(sentences))
 
 
-def check_secrets(srv_root: Path) -> None:
+def check_secrets(folder: Path, own: OwnStack) -> None:
     """Raises Trouble where a platform lives in srvRoot whose secrets this stack does not know yet."""
-    if any(stack.has_secret(key) for key in stack.SECRET_LENGTHS if key != "saltKey"):
+    if any(own.config.has_secret(key) for key in secret_values.LENGTHS if key != "saltKey"):
         return
-    if read_as_root(srv_root / "config" / "platform.env") is not None:
+    if read_as_root(folder / "config" / "platform.env") is not None:
         raise Trouble(
-            f"{srv_root} holds a platform whose secrets this new stack does not know; run make import-secrets first, then make up"
+            f"{folder} holds a platform whose secrets this new stack does not know; run make import-secrets first, then make up"
         )
 
 

@@ -2,24 +2,24 @@
 
 import sys
 
-from scripts.workstation import locks, prepare, run_pulumi, stack
-from scripts.workstation.paths import STATE
+from scripts.workstation import locks, prepare, run_pulumi
 from scripts.workstation.progress import Progress
 from scripts.workstation.trouble import command
 
 
 def main() -> int:
     """Preview for the selected stack; further words go to pulumi."""
-    if not prepare.is_local():
-        session = prepare.other_stack()
+    own = prepare.own_stack()
+    if own is None:
+        session = prepare.users_session_for_changes()
         return run_pulumi.attached(session, session.words("preview", *sys.argv[1:]))
-    with locks.exclusive(STATE, "preview"):
-        progress = Progress(7)
-        local = prepare.local_for_changes(progress)
+    with locks.exclusive(own.lock, "preview", own.name):
+        progress = Progress(prepare.STEPS_FOR_CHANGES[own.name] + 1)
+        ready = prepare.for_changes(own, progress)
         with progress.step("the stack and its secrets"):
-            stack.initialise(local.session)
-            stack.generate_secrets(local.session)
-        return run_pulumi.attached(local.session, local.session.words("preview", *sys.argv[1:], config=True))
+            own.initialise(ready.session)
+            own.generate_secrets(ready.session)
+        return run_pulumi.attached(ready.session, ready.session.words("preview", *sys.argv[1:], config=True))
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ import sys
 import termios
 import threading
 import tty
-from pathlib import Path
+from collections.abc import Mapping
 
-from scripts.workstation import env_file, target
-from scripts.workstation.shell import read_as_root
+from scripts.workstation import env_file, ssh, target
+from scripts.workstation.target import Target
 from scripts.workstation.trouble import Trouble, command
 
 PROMPT = b"Please input password:"
@@ -94,18 +94,23 @@ def words(arguments: list[str], *, terminal: bool) -> list[str]:
 def main() -> int:
     """A terminal, or commands as arguments or on standard input."""
     found = target.find()
-    found.require_container("redis-cache")
-    password = admin_password(found.srv_root / "config" / "platform.env")
-    if sys.stdin.isatty() and sys.stdout.isatty():
-        os.environ.update(found.engine.environment)
-        columns = os.get_terminal_size(sys.stdin.fileno()).columns or 80
-        return _on_terminal(words(sys.argv[1:], terminal=True), PasswordTyper(password, columns))
-    return _piped(words(sys.argv[1:], terminal=False), password, found.engine.environment)
+    target.require_container(found, "redis-cache")
+    password = admin_password(found)
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    with ssh.own_messages() as log:
+        line = found.line(words(sys.argv[1:], terminal=terminal), terminal=terminal, log=log)
+        if terminal:
+            columns = os.get_terminal_size(sys.stdin.fileno()).columns or 80
+            code = _on_terminal(line, PasswordTyper(password, columns), found.environment)
+        else:
+            code = _piped(line, password, found.environment)
+        return ssh.checked(code, log, found.stack)
 
 
-def admin_password(path: Path) -> str:
+def admin_password(found: Target) -> str:
     """Redis's admin password, from the platform's secrets file."""
-    text = read_as_root(path)
+    path = found.srv_root / "config" / "platform.env"
+    text = found.read_as_root(path)
     if text is None:
         raise Trouble(f"{path} is not there; run make up, which writes it")
     try:
@@ -116,13 +121,13 @@ def admin_password(path: Path) -> str:
         raise Trouble(f"{path} was edited by hand: {fault}; run make up, which writes it again") from None
 
 
-def _on_terminal(line: list[str], typer: PasswordTyper) -> int:
+def _on_terminal(line: list[str], typer: PasswordTyper, environment: Mapping[str, str]) -> int:
     """Run in a terminal of its own, of the same size."""
     size = _size_of(sys.stdin.fileno())
     child, master = pty.fork()
     if child == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, size)
-        os.execvp(line[0], line)  # noqa: S606
+        os.execvpe(line[0], line, environment)  # noqa: S606
     before = termios.tcgetattr(sys.stdin)
     signal.signal(
         signal.SIGWINCH, lambda *_: fcntl.ioctl(master, termios.TIOCSWINSZ, _size_of(sys.stdin.fileno()))
@@ -166,7 +171,7 @@ def _relay(master: int, typer: PasswordTyper) -> None:
             os.write(master, data)
 
 
-def _piped(line: list[str], password: str, environment: dict[str, str]) -> int:
+def _piped(line: list[str], password: str, environment: Mapping[str, str]) -> int:
     process = subprocess.Popen(line, env=environment, stdin=subprocess.PIPE)
 
     pipe = process.stdin

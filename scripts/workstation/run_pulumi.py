@@ -1,4 +1,4 @@
-"""Running pulumi: followed through its events for the local stack, or left to the user's terminal for the others."""
+"""Running pulumi: followed through its events for a stack that is made here, or left to the user's terminal for the others."""
 
 import json
 import queue
@@ -13,7 +13,7 @@ from typing import IO, Any
 from scripts.workstation.events import Narrator, summary
 from scripts.workstation.paths import ROOT
 from scripts.workstation.progress import Step
-from scripts.workstation.session import Session
+from scripts.workstation.session import Session, complaint
 from scripts.workstation.shell import answer, last_line, log_path
 from scripts.workstation.trouble import Trouble
 
@@ -29,7 +29,7 @@ def attached(session: Session, words: Sequence[str]) -> int:
 
 
 def followed(session: Session, words: Sequence[str], *, step: Step, what: str) -> None:
-    """Run an operation of the local stack and show it as short lines. Raises Trouble with pulumi's exit code."""
+    """Run an operation of a stack that is made here and show it as short lines. Raises Trouble with pulumi's exit code."""
     log = log_path(f"pulumi-{what}")
     cancelled = threading.Event()
     with log.open("w", encoding="utf-8") as file:
@@ -54,17 +54,20 @@ def followed(session: Session, words: Sequence[str], *, step: Step, what: str) -
                 process.send_signal(signal.SIGINT)
 
         with _handling(cancel):
-            narrator = _listen(process, step, file)
+            narrator = _listen(process, Narrator(step.line, stack=session.stack), file)
             code = process.wait()
     if cancelled.is_set() and code:
-        raise Cancelled(f"the {what} was stopped by Ctrl-C; run make {what} to go on from there", code)
+        raise Cancelled(
+            f"the {what} was stopped by Ctrl-C; run make {what} STACK={session.stack} to go on from there",
+            code,
+        )
     if code:
         reason = "\n       ".join(narrator.errors) or last_line(log)
         raise Trouble(f"pulumi {what} failed: {reason}\n       the log is {log}", code)
     step.result(summary(narrator.changes))
 
 
-def _listen(process: subprocess.Popen[str], step: Step, log: IO[str]) -> Narrator:
+def _listen(process: subprocess.Popen[str], narrator: Narrator, log: IO[str]) -> Narrator:
     """Read both streams to their ends; the main thread stays free to handle signals."""
     lines: queue.Queue[tuple[str, str] | None] = queue.Queue()
 
@@ -76,7 +79,6 @@ def _listen(process: subprocess.Popen[str], step: Step, log: IO[str]) -> Narrato
     streams = [(name, s) for name, s in (("out", process.stdout), ("err", process.stderr)) if s]
     for name, stream in streams:
         threading.Thread(target=pump, args=(name, stream), daemon=True).start()
-    narrator = Narrator(step.line)
     open_streams = len(streams)
     while open_streams:
         try:
@@ -131,7 +133,5 @@ def outputs(session: Session) -> dict[str, Any]:
     """The stack's outputs; empty before the first `up`."""
     said = answer(session.words("stack", "output", "--json"), environment=session.environment)
     if said.returncode:
-        raise Trouble(
-            f"the outputs of stack {session.stack} cannot be read: {said.stderr.strip().removeprefix('error: ')}"
-        )
+        raise Trouble(f"the outputs of stack {session.stack} cannot be read: {complaint(said.stderr)}")
     return json.loads(said.stdout or "{}")

@@ -1,6 +1,7 @@
 """How pulumi is called for a stack: its environment, and which options go with it."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -8,7 +9,7 @@ from urllib.parse import quote
 from scripts.workstation.paths import VENV
 from scripts.workstation.toolchain import Toolchain
 
-# The local stack has its own of each; the user's would reach into another stack.
+# A stack that is made here has its own of each; the user's would reach into another stack.
 _FOREIGN = (
     "PULUMI_CONFIG_PASSPHRASE",
     "PULUMI_STACK",
@@ -28,10 +29,22 @@ class Session:
     config_file: Path | None = None
     executable: str = "pulumi"
 
+    @property
+    def own(self) -> bool:
+        """Whether it is a stack that is made here, with a configuration file of its own."""
+        return self.config_file is not None
+
     def words(self, *command: str, config: bool = False) -> list[str]:
         """A command line for this stack; `config` where the command reads its configuration."""
         options = ["--config-file", str(self.config_file)] if config and self.config_file else []
         return [self.executable, *command, "--stack", self.stack, *options]
+
+
+def complaint(stderr: str) -> str:
+    """What pulumi says of its failure, as the end of a sentence."""
+    if "PULUMI_ACCESS_TOKEN" in stderr:
+        return "pulumi is not logged in to the backend where your stacks are; run pulumi login, with its address, first"
+    return stderr.strip().removeprefix("error: ").rstrip(".")
 
 
 def search_path(toolchain: Toolchain) -> str:
@@ -59,7 +72,7 @@ def stand_in_environment(home: Path) -> dict[str, str]:
     return {"PULUMI_HOME": str(home), "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
 
 
-def local_session(
+def own_session(
     stack: str,
     toolchain: Toolchain,
     *,
@@ -67,9 +80,10 @@ def local_session(
     passphrase: Path,
     config_file: Path,
     docker_host: str,
-    stand_in_home: Path | None,
+    home: Path | None,
+    further: Mapping[str, str] | None = None,
 ) -> Session:
-    """The local stack: a file backend, a passphrase file, and, with stand-in plugins, a PULUMI_HOME that holds only them."""
+    """A stack that is made here: a file backend, a passphrase file, and, with plugins of our own, a PULUMI_HOME of only those."""
     environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN} | {
         "PATH": search_path(toolchain),
         "VIRTUAL_ENV": str(VENV),
@@ -78,11 +92,11 @@ def local_session(
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "DOCKER_HOST": docker_host,
     }
-    if stand_in_home:
-        environment |= stand_in_environment(stand_in_home)
+    if home:
+        environment |= stand_in_environment(home)
     return Session(
         stack=stack,
-        environment=environment,
+        environment=environment | dict(further or {}),
         config_file=config_file,
         executable=executable(toolchain),
     )

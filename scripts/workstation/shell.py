@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from scripts.workstation.paths import LOGS
+from scripts.workstation.paths import LOGS, ROOT
 from scripts.workstation.trouble import Trouble
 
 
@@ -67,6 +69,20 @@ def logged(
         raise Trouble(f"{failure}: {last_line(path)}; the log is {path}")
 
 
+def in_front(words: Sequence[str], *, environment: Mapping[str, str] | None = None) -> int:
+    """Run a program with our own terminal, input and output. It hears Ctrl-C itself, and we wait for how it ends."""
+    sys.stdout.flush()
+    # A handler, not SIG_IGN, which the program would inherit.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        code = subprocess.run(words, env=environment, check=False).returncode
+    except FileNotFoundError:
+        raise Trouble(f"{words[0]} is not on PATH; install it and run the same command again") from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return code if code >= 0 else 128 - code
+
+
 def log_path(name: str) -> Path:
     """The file of a log, in a folder that exists."""
     LOGS.mkdir(parents=True, exist_ok=True)
@@ -77,6 +93,24 @@ def last_line(path: Path) -> str:
     """The last line of a log that says something."""
     lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
     return next((line for line in reversed(lines) if line), "it said nothing").rstrip(".;")
+
+
+def bare_debian() -> bool:
+    """Whether we may install Debian's packages."""
+    return os.geteuid() == 0 and Path("/etc/debian_version").exists() and shutil.which("apt-get") is not None
+
+
+def require_program(program: str, package: str) -> None:
+    """Have a program on PATH, from its Debian package where we may install it. Raises Trouble where we may not."""
+    if shutil.which(program):
+        return
+    if not bare_debian():
+        raise Trouble(f"{program} is not on PATH; install it (Debian, Ubuntu: sudo apt install {package})")
+    logged(
+        ["sh", str(ROOT / "sandbox" / "docker" / "ensure-packages.sh"), package],
+        log=f"apt-{package}",
+        failure=f"{program} could not be installed",
+    )
 
 
 def as_root(words: Sequence[str]) -> list[str]:

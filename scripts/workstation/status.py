@@ -1,24 +1,27 @@
 """`make status`: the platform's own report, /srv/apps/status.sh, with its exit code."""
 
-import os
-import subprocess
 import sys
 
 from scripts.workstation import target
-from scripts.workstation.shell import as_root
 from scripts.workstation.trouble import Trouble, command
+
+# What a shell, and sudo, say of a program that is not there.
+NOT_FOUND = 127
 
 
 def main() -> int:
-    """Runs the script on this machine, as root; `--json` is handed on."""
+    """Runs the script where the platform is, as root; `--json` is handed on."""
     found = target.find()
     script = found.srv_root / "apps" / "status.sh"
-    if not script.exists():
-        raise Trouble(f"{script} is not there, so the platform is not up yet; run make up first")
-    # sudo drops the environment, so the engine is named on the command line.
-    line = as_root(["env", f"DOCKER_HOST={found.engine.socket}", str(script), *sys.argv[1:]])
     sys.stdout.flush()
-    return subprocess.run(line, env=os.environ, check=False).returncode
+    code = found.run_as_root(
+        ["sh", "-c", f'[ -x "$0" ] || exit {NOT_FOUND}; exec "$0" "$@"', str(script), *sys.argv[1:]]
+    )
+    if code == NOT_FOUND:
+        raise Trouble(
+            f"{script} is not there, so the platform is not up yet; run make up STACK={found.stack} first"
+        )
+    return code
 
 
 if __name__ == "__main__":

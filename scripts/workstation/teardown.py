@@ -1,19 +1,18 @@
-"""Removing what the local stack has made, for `make down` and `make destroy`."""
+"""Removing what a stack that is made here has made, for `make down` and `make destroy`."""
 
-from scripts.workstation import containers, run_pulumi, stack
-from scripts.workstation.prepare import Local
+from scripts.workstation import containers, run_pulumi, state
+from scripts.workstation.prepare import Ready
 from scripts.workstation.progress import Step
 
 
-def destroy_known(local: Local, step: Step, *options: str, what: str) -> None:
+def destroy_known(ready: Ready, step: Step, *options: str, what: str) -> None:
     """`pulumi destroy`, with a refresh first where Docker has other containers than the state says."""
-    lost = containers.differing(stack.containers_in_state(local.session), local.engine)
-    words = local.session.words(
-        "destroy", *options, "--skip-preview", *(["--refresh"] if lost else []), config=True
-    )
-    run_pulumi.followed(local.session, words, step=step, what=what)
+    known = state.containers(state.read(ready.session)) if ready.own.on_this_machine else {}
+    refresh = ["--refresh"] if containers.differing(known, ready.engine) else []
+    words = ready.session.words("destroy", *options, "--skip-preview", *refresh, config=True)
+    run_pulumi.followed(ready.session, words, step=step, what=what)
 
 
-def remove_unknown(local: Local) -> None:
+def remove_unknown(ready: Ready) -> None:
     """Remove the platform's containers that compose made again, of which pulumi does not know."""
-    containers.remove(local.engine, containers.ours(local.engine, local.srv_root))
+    containers.remove(ready.engine, containers.ours(ready.engine, ready.srv_root))

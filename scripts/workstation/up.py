@@ -1,67 +1,101 @@
 """`make up`: bring the platform up, from wherever it is."""
 
-from scripts.workstation import containers, locks, prepare, run_pulumi, stack
-from scripts.workstation.choices import recorded
-from scripts.workstation.paths import STATE
-from scripts.workstation.prepare import Local
+from collections.abc import Mapping
+from typing import Any
+
+from scripts.workstation import containers, locks, prepare, run_pulumi, state, target
+from scripts.workstation.prepare import Ready
 from scripts.workstation.progress import Progress
 from scripts.workstation.shell import require_root_rights
-from scripts.workstation.trouble import command
+from scripts.workstation.stack import OwnStack
+from scripts.workstation.trouble import Trouble, command
+
+# The stack with its secrets, pulumi, and how the containers are.
+OWN_STEPS = 3
 
 
 def main() -> int:
     """Up for the selected stack."""
-    if not prepare.is_local():
-        session = prepare.other_stack()
+    own = prepare.own_stack()
+    if own is None:
+        session = prepare.users_session_for_changes()
         return run_pulumi.attached(session, session.words("up"))
     require_root_rights()
-    with locks.exclusive(STATE, "up"):
-        progress = Progress(8)
-        local = prepare.local_for_changes(progress)
-        with progress.step("the stack and its secrets") as step:
-            new = stack.initialise(local.session)
-            generated = stack.generate_secrets(local.session)
-            step.result(
-                "new, its secrets generated and encrypted" if generated else "new" if new else "there already"
-            )
-        with progress.step("pulumi up") as step:
-            lost = [] if new else containers.differing(stack.containers_in_state(local.session), local.engine)
-            if lost:
-                step.line(
-                    f"{', '.join(lost)}: not running, or made again by docker compose; refreshing what pulumi knows first"
-                )
-            words = local.session.words("up", "--skip-preview", *(["--refresh"] if lost else []), config=True)
-            run_pulumi.followed(local.session, words, step=step, what="up")
-        print(_closing(local))
+    with locks.exclusive(own.lock, "up", own.name):
+        progress = Progress(prepare.STEPS_FOR_CHANGES[own.name] + OWN_STEPS)
+        bring_up(prepare.for_changes(own, progress), progress)
     return 0
 
 
-def _closing(local: Local) -> str:
+def bring_up(ready: Ready, progress: Progress, *options: str, what: str = "up") -> None:
+    """The last three steps for a stack that is made here, then where everything is."""
+    with progress.step("the stack and its secrets") as step:
+        new = ready.own.initialise(ready.session)
+        generated = ready.own.generate_secrets(ready.session)
+        step.result(
+            "new, its secrets generated and encrypted" if generated else "new" if new else "there already"
+        )
+    # The steps before may have taken longer than sudo remembers.
+    require_root_rights()
+    with progress.step("pulumi up") as step:
+        lost = [] if new or not ready.own.on_this_machine else _lost(ready)
+        if lost:
+            step.line(
+                f"{', '.join(lost)}: not running, or made again by docker compose; refreshing what pulumi knows first"
+            )
+        refresh = ["--refresh"] if lost else []
+        words = ready.session.words("up", "--skip-preview", *options, *refresh, config=True)
+        run_pulumi.followed(ready.session, words, step=step, what=what)
+    outputs = run_pulumi.outputs(ready.session)
+    with progress.step("the containers' health") as step:
+        if fault := containers.fault(_docker(ready, outputs)):
+            raise Trouble(
+                f"pulumi has finished, but {fault}; make status{prepare.suffix()} shows all of them"
+            )
+        step.result("all healthy")
+    print(closing(ready.own, outputs))
+
+
+def _lost(ready: Ready) -> list[str]:
+    return containers.differing(state.containers(state.read(ready.session)), ready.engine)
+
+
+def _docker(ready: Ready, outputs: Mapping[str, Any]) -> containers.Docker:
+    if ready.own.on_this_machine:
+        return ready.engine.docker
+    return target.of_outputs(ready.session, outputs).docker
+
+
+def closing(own: OwnStack, outputs: Mapping[str, Any]) -> str:
     """Where everything is, and what to try next."""
-    outputs = run_pulumi.outputs(local.session)
-    srv = local.srv_root
+    srv = outputs.get("srvRoot", "/srv")
+    at, end = prepare.suffix(), "" if own.on_this_machine else " on the machine"
     environment = f"--env-file {srv}/config/platform.env"
     rows = [
         ("PostgreSQL", outputs.get("postgresAddress", "")),
         ("PgBouncer", outputs.get("pgbouncerAddress", "")),
         ("Redis", outputs.get("redisAddress", "")),
-        ("secrets", f"{srv}/config/platform.env (root only)"),
-        ("settings", str(stack.CONFIG)),
-        ("try next", "make psql, make redis-cli, make status"),
-        ("by compose", f"cd {srv}/apps/postgres-stack && sudo docker compose {environment} ps"),
+        ("secrets", f"{srv}/config/platform.env (root only){end}"),
+        ("settings", str(own.config.path)),
+        ("try next", f"make psql{at}, make redis-cli{at}, make status{at}"),
     ]
-    rows += [("stand-in", text) for text in stand_ins_in_use()]
+    if own.on_this_machine:
+        rows.append(("by compose", f"cd {srv}/apps/postgres-stack && sudo docker compose {environment} ps"))
+    else:
+        rows.append(("from here", f"make tunnel{at}"))
+        rows.append(("simulated", "OCI, and the machine: a container with an engine of its own (sandbox/)"))
+    rows += [("stand-in", text) for text in stand_ins_in_use(own)]
     return "\n" + "\n".join(f"  {label:<11} {text}" for label, text in rows)
 
 
-def stand_ins_in_use() -> list[str]:
+def stand_ins_in_use(own: OwnStack) -> list[str]:
     """A line for each part that is not the published one."""
     lines: list[str] = []
-    if recorded("plugins") == "stand-ins":
+    if own.choices.recorded("plugins") == "stand-ins":
         lines.append(
             "provider plugins of sandbox/providers, since the published ones could not be downloaded"
         )
-    if recorded("images") == "stand-ins":
+    if own.choices.recorded("images") == "stand-ins":
         lines.append(
             "images of sandbox/images from Debian packages (Redis as Debian has it), since no registry answered"
         )

@@ -1,0 +1,133 @@
+"""`make recover-host`: a new machine in the place of one in OCI that is lost or broken; its data volume and address stay."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from scripts.workstation import ask, atomic, locks, prepare, run_pulumi, state, target, up
+from scripts.workstation.paths import ROOT, STATE
+from scripts.workstation.progress import Progress, Step
+from scripts.workstation.session import Session
+from scripts.workstation.shell import answer, require_root_rights
+from scripts.workstation.stack import OwnStack
+from scripts.workstation.state import State
+from scripts.workstation.target import There
+from scripts.workstation.trouble import Trouble, command
+
+RELEASE = ROOT / "scripts" / "host" / "release-data.sh"
+RELEASE_SECONDS = 150
+
+_PLAN = """
+The machine of stack {stack} is replaced by a new one:
+  - the old machine, if it answers, is asked to stop its containers and to let /srv go;
+  - pulumi forgets what was on the old machine (containers, files, Docker's connection), {known} resources;
+  - pulumi up removes the old machine, makes a new one, and brings the platform up on the same data volume.
+The data volume, the public address and the bucket stay. What is on the old machine outside /srv is lost.
+"""
+
+
+def main() -> int:
+    """Ask, then recover. Every step may be repeated, so one that was cut off is run again."""
+    own = prepare.own_stack()
+    if own is None:
+        session = prepare.users_session_for_changes()
+        _require_machine(session)
+        return _recover_users(session)
+    _require_simulated(own)
+    require_root_rights()
+    with locks.exclusive(own.lock, "recover-host", own.name):
+        progress = Progress(prepare.STEPS_FOR_CHANGES[own.name] + 2 + up.OWN_STEPS)
+        ready = prepare.for_changes(own, progress)
+        before = _require_machine(ready.session)
+        _ask(before, own.name)
+        with progress.step("the old machine") as step:
+            _release(ready.session, step)
+        with progress.step("pulumi's state") as step:
+            options = _forget(ready.session, step)
+        up.bring_up(ready, progress, *options, what="recover-host")
+    return 0
+
+
+def _require_simulated(own: OwnStack) -> None:
+    if own.on_this_machine or not own.in_backend():
+        raise Trouble(no_machine(own.name))
+
+
+def no_machine(stack: str) -> str:
+    """The sentence for a stack without a machine in OCI."""
+    return (
+        f"stack {stack} has no machine in OCI; recover-host and trust-host are for stacks whose host is one"
+    )
+
+
+def _require_machine(session: Session) -> State:
+    before = state.read(session)
+    # A run that was cut off may have left the state without the machine itself.
+    if not any(str(r.get("type")).startswith(("oci:", "pulumi:providers:oci")) for r in before.resources):
+        raise Trouble(no_machine(session.stack))
+    return before
+
+
+def _recover_users(session: Session) -> int:
+    _ask(state.read(session), session.stack)
+    progress = Progress(2)
+    with progress.step("the old machine") as step:
+        _release(session, step)
+    with progress.step("pulumi's state") as step:
+        options = _forget(session, step)
+    return run_pulumi.attached(session, session.words("up", "--yes", *options))
+
+
+def _ask(before: State, stack: str) -> None:
+    known = sum(state.is_on_a_host(resource) for resource in before.resources)
+    print(_PLAN.format(stack=stack, known=known))
+    ask.confirm(stack, "replace the machine", command=f"make recover-host STACK={stack}")
+
+
+def _release(session: Session, step: Step) -> None:
+    """Let the old machine stop cleanly, if it can; one that cannot must not hold up its own end."""
+    try:
+        host = target.of_outputs(session, run_pulumi.outputs(session))
+    except Trouble:
+        step.result("pulumi does not know how to reach it")
+        return
+    if not isinstance(host, There):
+        step.result("there is none to ask")
+        return
+    script = ["sudo", "-n", "sh", "-c", RELEASE.read_text(encoding="utf-8"), RELEASE.name, str(host.srv_root)]
+    step.expect(f"asking it to let its data go ({RELEASE_SECONDS} s at most)")
+    said = answer(host.ssh.line(script), timeout=RELEASE_SECONDS)
+    if said.returncode == 0:
+        step.result("its containers are stopped and its data is let go")
+    else:
+        lines = said.stderr.strip().splitlines()
+        step.result(
+            f"it did not let its data go ({lines[-1].rstrip('.;') if lines else 'it said nothing'}); going on without"
+        )
+
+
+def _forget(session: Session, step: Step) -> list[str]:
+    """Take out of the state what was on the machine. Returns the options with which `up` makes another one."""
+    before = state.read(session)
+    copy = _keep_copy(session.stack, before)
+    machine = before.only(state.INSTANCE)
+    after = before.without(state.is_on_a_host)
+    if machine:
+        after = after.with_protection([machine], protect=False)
+    state.write(session, after)
+    step.result(f"the one before is kept in {copy}")
+    return ["--replace", machine] if machine else []
+
+
+def _keep_copy(stack: str, before: State) -> Path:
+    """The state as it is now, for its owner alone; secrets in it are encrypted."""
+    folder = STATE / stack
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    path = folder / f"state-before-recover-host-{stamp}-{os.getpid()}.json"
+    atomic.write(path, before.text(), 0o600)
+    return path
+
+
+if __name__ == "__main__":
+    command(main)
