@@ -19,7 +19,6 @@ from pulumi import automation
 
 CHECKOUT = Path(__file__).parents[2]
 PROJECT = "central-data-platform"
-STACK = "local"
 PROGRAM = ("__main__.py", "Pulumi.yaml", "components", "images.json")
 SECRET_KEYS = ("postgresPassword", "pgbouncerAuthPassword", "redisAdminPassword", "saltKey")
 # Longer than anything here takes: what hangs is a failure of its own test.
@@ -48,23 +47,20 @@ class Run:
 class Platform:
     """`folder` holds the program, its backend and /srv; everything in it is the test's own."""
 
+    stack_name = "local"
+
     def __init__(self, folder: Path, docker_host: str, catalogue: Path) -> None:
         self.folder = folder
         self.project = folder / "project"
         self.srv = folder / "srv"
         self.docker_host = docker_host
         self.secrets = {key: f"CANARY{secrets.token_hex(12)}" for key in SECRET_KEYS}
-        self.config: dict[str, Any] = {
-            "host": {"kind": "local", "socket": docker_host},
-            "srvRoot": str(self.srv),
-            "imageCatalogue": str(catalogue),
-            "postgres": {"memory": 512, "port": 5432},
-        }
         self.project.mkdir(parents=True)
+        self.config: dict[str, Any] = self.first_config() | {"imageCatalogue": str(catalogue)}
         for name in PROGRAM:
             source = CHECKOUT / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, self.project / name)
-        shutil.copytree(CHECKOUT / "scripts" / "host", self.project / "scripts" / "host")
+        shutil.copytree(CHECKOUT / "scripts", self.project / "scripts")
         (folder / "backend").mkdir()
         self.environment = {
             **os.environ,
@@ -74,11 +70,12 @@ class Platform:
             "PULUMI_AUTOMATION_API_SKIP_VERSION_CHECK": "true",
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "DOCKER_HOST": docker_host,
+            **self.further_environment(),
         }
         # The language host finds Python here, as in a checkout.
         (self.project / ".venv").symlink_to(Path(sys.prefix))
         self.stack = automation.create_or_select_stack(
-            stack_name=STACK,
+            stack_name=self.stack_name,
             work_dir=str(self.project),
             opts=automation.LocalWorkspaceOptions(env_vars=self.environment),
         )
@@ -86,14 +83,26 @@ class Platform:
         self._settled: dict[str, str] = {}
         self.write_config()
 
+    def first_config(self) -> dict[str, Any]:
+        """The stack's plain settings."""
+        return {
+            "host": {"kind": "local", "socket": self.docker_host},
+            "srvRoot": str(self.srv),
+            "postgres": {"memory": 512, "port": 5432},
+        }
+
+    def further_environment(self) -> dict[str, str]:
+        """What pulumi needs for such a stack beside what every stack has."""
+        return {}
+
     def write_config(self) -> None:
         """Bring the stack's configuration file to `config` and `secrets`."""
-        path = self.project / f"Pulumi.{STACK}.yaml"
+        path = self.project / f"Pulumi.{self.stack_name}.yaml"
         text = yaml.safe_load(path.read_text()) if path.exists() else {}
         text["config"] = {f"{PROJECT}:{key}": value for key, value in self.config.items()}
         path.write_text(yaml.safe_dump(text))
         for key, value in self.secrets.items():
-            self.pulumi("config", "set", "--stack", STACK, "--secret", key, stdin=value)
+            self.pulumi("config", "set", "--stack", self.stack_name, "--secret", key, stdin=value)
 
     @contextmanager
     def changed(self, **config: Any) -> Iterator[None]:
@@ -230,7 +239,7 @@ class Platform:
 
     def state(self) -> str:
         """The exported state, as text; secrets stay encrypted, which the Automation API's own export does not do."""
-        return self.pulumi("stack", "export", "--stack", STACK)
+        return self.pulumi("stack", "export", "--stack", self.stack_name)
 
     def remove(self) -> None:
         """Leave nothing behind, whatever state a test ended in."""

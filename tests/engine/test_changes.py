@@ -46,7 +46,8 @@ def _changed(run: Run) -> set[str]:
         (
             {"pgbouncer": {"port": 6433}},
             {"platform-pgbouncer-container"},
-            {"platform-pgbouncer-hash"},
+            # The certificate is asked for at the published port.
+            {"platform-pgbouncer-hash", "platform-pgbouncer-certificate"},
         ),
     ],
     ids=["postgres.memory", "postgres.slowQuery", "redis.maxmemory", "pgbouncer.poolSize", "pgbouncer.port"],
