@@ -55,7 +55,7 @@ check: venv ## Format, lint, types, shell scripts, unit tests
 	@sh scripts/workstation/checks.sh
 
 unit: venv ## Only the unit tests
-	@.venv/bin/python -m pytest tests/unit $(ARGS)
+	@.venv/bin/python -m pytest --numprocesses auto tests/unit $(ARGS)
 
 engine-tests: venv ## Only the tests on real engines (ARGS='-k compose')
 	@sh scripts/workstation/engine-tests.sh $(ARGS)

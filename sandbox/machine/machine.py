@@ -20,7 +20,18 @@ from sandbox.machine.seed import seed_files
 
 PROVIDE = Path(__file__).with_name("provide.sh")
 STOP_SECONDS = 60
-CAPABILITIES = ["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "SYS_NICE", "SYS_BOOT", "IPC_LOCK", "DAC_READ_SEARCH", "AUDIT_CONTROL", "LINUX_IMMUTABLE", "SYSLOG"]
+CAPABILITIES = [
+    "SYS_ADMIN",
+    "NET_ADMIN",
+    "SYS_PTRACE",
+    "SYS_NICE",
+    "SYS_BOOT",
+    "IPC_LOCK",
+    "DAC_READ_SEARCH",
+    "AUDIT_CONTROL",
+    "LINUX_IMMUTABLE",
+    "SYSLOG",
+]
 """What systemd and a Docker engine need. Not among them: SYS_TIME and SYS_MODULE, which would change the workstation."""
 LOOP_DEVICES = "b 7:* rwm"
 INSIDE_RECORD = "/usr/lib/cdp-sim/volumes"
@@ -134,14 +145,9 @@ class Machines:
         self._tell_volumes(instance_id)
 
     def detach(self, instance_id: str, volume_file: Path) -> None:
-        """Take a volume from an instance. Refuses while it is mounted there: what was written could be lost in OCI."""
+        """Take a volume from an instance, mounted or not: who wants to keep what was written last unmounts it first."""
         file = volume_file.resolve()
         found = self._attachments(instance_id)
-        for attachment in found:
-            if attachment.file == file and self._is_mounted(instance_id, attachment):
-                raise MachineError(
-                    f"{attachment.device} is mounted in {names.machine(instance_id)}: unmount it before it is detached"
-                )
         if any(a.file == file for a in found):
             self._write_attachments(instance_id, [a for a in found if a.file != file])
             self._tell_volumes(instance_id)
@@ -272,12 +278,6 @@ class Machines:
         if self.state(instance_id) == "RUNNING":
             name = names.machine(instance_id)
             self._docker.output("exec", name, INSIDE_RECORD, task=f"{name} does not see its volumes")
-
-    def _is_mounted(self, instance_id: str, attachment: Attachment) -> bool:
-        if self.state(instance_id) != "RUNNING":
-            return False
-        words = ("exec", names.machine(instance_id), "findmnt", "--noheadings", "--source", attachment.device)
-        return self._docker.attempt(*words).returncode == 0
 
     def _machine_folder(self, instance_id: str) -> Path:
         return self._folder / "machines" / names.short(instance_id)

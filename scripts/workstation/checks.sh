@@ -27,7 +27,7 @@ check shellcheck on_shell_scripts shellcheck
 check shfmt on_shell_scripts shfmt -d -i 2 -ci
 # Property tests compare our quoting with compose's own reading.
 check "docker compose" python -m scripts.workstation.compose_plugin
-check "unit tests" python -m pytest --quiet tests --ignore=tests/engine
+check "unit tests" python -m pytest --quiet --numprocesses auto tests --ignore=tests/engine
 [ -z "$failed" ] || {
   echo "failed: $failed" >&2
   exit 1

@@ -888,5 +888,5 @@ def test_pgbouncer_reloads_by_a_signal(host: Host) -> None:
 
 
 def test_every_script_has_a_test() -> None:
-    tests = "".join(p.read_text(encoding="utf-8") for p in Path(__file__).parent.glob("test_*.py"))
+    tests = "".join(p.read_text(encoding="utf-8") for p in Path(__file__).parents[1].rglob("test_*.py"))
     assert not [p.name for p in SCRIPTS.glob("*.sh") if f'"{p.name}"' not in tests]
