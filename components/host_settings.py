@@ -112,7 +112,7 @@ class OciHostSettings(Model):
     # Further keys that may log in: of colleagues, or the next one while a key is being changed.
     more_ssh_public_keys: list[PublicKey] = Field(default_factory=list)
     # The private key's file on the workstation; without it, what the agent and ~/.ssh/config offer.
-    ssh_key_file: str | None = None
+    ssh_key_file: str | None = Field(default=None, pattern=r'^[^"\x00-\x1f]+$')
     # The host's own public key, instead of what the instance's console says.
     host_key: PublicKey | None = None
     jump_host: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]+@[A-Za-z0-9.:_\[\]-]+$")

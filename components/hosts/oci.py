@@ -84,7 +84,14 @@ class OciHost(pulumi.ComponentResource):
             volume_id=volume.volume_id,
             device=DATA_DEVICE,
             is_pv_encryption_in_transit_enabled=True,
-            opts=pulumi.ResourceOptions(parent=self, provider=self._cloud, delete_before_replace=True),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                provider=self._cloud,
+                delete_before_replace=True,
+                deleted_with=made.instance,
+                # Another volume under databases that run is for `make down` and `up`.
+                protect=True,
+            ),
         )
         # On a machine on which /srv was unpacked there may be no volume.
         kept = Step(script=MOUNT, arguments=["mounted", settings.srv_root])
@@ -164,7 +171,8 @@ class OciHost(pulumi.ComponentResource):
                     *access,
                 ]
             ),
-            triggers=[made.instance.id],
+            # Another size restarts the machine.
+            triggers=[made.instance.id, *size(host)],
             opts=pulumi.ResourceOptions(parent=self, depends_on=[made.instance], deleted_with=made.instance),
         )
         host_key = (
@@ -213,6 +221,8 @@ class OciHost(pulumi.ComponentResource):
         further: dict[str, Sequence[pulumi.Input[str]]] = {
             grow.script: [str(self._settings.boot_volume_gib)],
             mount.script: [attached.id, str(self._settings.data_volume_gib)],
+            # It ends when Docker answers.
+            "configure-docker.sh": size(self._settings),
         }
         before: pulumi.Resource = attached
         for step in (grow, mount, *preparation(self._settings, srv_root)):
@@ -230,6 +240,11 @@ class OciHost(pulumi.ComponentResource):
                 ),
             )
         return before
+
+
+def size(host: OciHostSettings) -> list[str]:
+    """What OCI restarts the machine for."""
+    return [host.shape, str(host.ocpus), str(host.memory_gib)]
 
 
 def preparation(host: OciHostSettings, srv_root: str) -> list[Step]:

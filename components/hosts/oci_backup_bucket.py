@@ -57,13 +57,26 @@ class BackupBucket(pulumi.ComponentResource):
             matching_rule=args.instance_id.apply(lambda instance: f"instance.id = '{instance}'"),
             opts=identities,
         )
-        allowed = identity.Policy(
+        identity.Policy(
             f"{name}-policy",
             compartment_id=settings.compartment,
             name=f"{full_name}-backups",
-            description="The platform's host writes its backups; Object Storage deletes their old versions.",
+            description="The platform's host writes its backups.",
             statements=pulumi.Output.all(group.name, bucket.name).apply(
-                lambda names: statements(*names, compartment=settings.compartment, region=settings.region)
+                lambda names: host_statements(*names, compartment=settings.compartment)
+            ),
+            opts=identities,
+        )
+        # By itself, so that it is made at once: a policy takes effect some time after it was made.
+        allowed = identity.Policy(
+            f"{name}-service-policy",
+            compartment_id=settings.compartment,
+            name=f"{full_name}-lifecycle",
+            description="Object Storage deletes old versions of the backups.",
+            statements=bucket.name.apply(
+                lambda name: [
+                    service_statement(name, compartment=settings.compartment, region=settings.region)
+                ]
             ),
             opts=identities,
         )
@@ -89,16 +102,26 @@ class BackupBucket(pulumi.ComponentResource):
                     "is_enabled": True,
                 },
             ],
-            opts=pulumi.ResourceOptions.merge(mine, pulumi.ResourceOptions(depends_on=[allowed])),
+            # The machine takes minutes, by which the policy is known everywhere.
+            opts=pulumi.ResourceOptions.merge(mine, pulumi.ResourceOptions(depends_on=[allowed, group])),
         )
         self.register_outputs({"bucket": self.bucket, "namespace": self.namespace})
 
 
-def statements(group: str, bucket: str, *, compartment: str, region: str) -> list[str]:
-    """What the host and the service may do (Object Storage policy reference; lifecycle rules act as the service)."""
-    where = f"in compartment id {compartment}"
+def host_statements(group: str, bucket: str, *, compartment: str) -> list[str]:
+    """What the host may do (Object Storage policy reference)."""
+    where = _in(compartment, bucket)
     return [
-        f"Allow dynamic-group {group} to read buckets {where} where target.bucket.name='{bucket}'",
-        f"Allow dynamic-group {group} to manage objects {where} where target.bucket.name='{bucket}'",
-        f"Allow service objectstorage-{region} to manage object-family {where} where target.bucket.name='{bucket}'",
+        f"Allow dynamic-group {group} to read buckets {where}",
+        f"Allow dynamic-group {group} to manage objects {where}",
     ]
+
+
+def service_statement(bucket: str, *, compartment: str, region: str) -> str:
+    """What the service may do in the bucket: it acts on lifecycle rules in its own name."""
+    return f"Allow service objectstorage-{region} to manage object-family {_in(compartment, bucket)}"
+
+
+def _in(compartment: str, bucket: str) -> str:
+    place = "tenancy" if compartment.startswith("ocid1.tenancy.") else f"compartment id {compartment}"
+    return f"in {place} where target.bucket.name='{bucket}'"

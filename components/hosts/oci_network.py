@@ -24,7 +24,7 @@ class CloudNetworkArgs:
 
 
 class CloudNetwork(pulumi.ComponentResource):
-    """`subnet_id` is where the instance goes, `group_id` the security group that lets SSH and clients in."""
+    """Protected but for its rules: applications may be in the VCN too. `subnet_id` is where the instance goes, `group_id` the security group that lets SSH and clients in."""
 
     subnet_id: pulumi.Output[str]
     group_id: pulumi.Output[str]
@@ -32,7 +32,7 @@ class CloudNetwork(pulumi.ComponentResource):
     def __init__(self, name: str, args: CloudNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(f"{PROJECT}:hosts:CloudNetwork", name, {}, opts)
         settings = args.settings
-        mine = pulumi.ResourceOptions(parent=self)
+        mine = pulumi.ResourceOptions(parent=self, protect=True)
         vcn = core.Vcn(
             f"{name}-vcn",
             compartment_id=settings.compartment,
@@ -95,7 +95,7 @@ class CloudNetwork(pulumi.ComponentResource):
             destination=EVERYWHERE,
             destination_type="CIDR_BLOCK",
             description="packages, images, Object Storage",
-            opts=mine,
+            opts=pulumi.ResourceOptions(parent=self),
         )
         for cidr in settings.ssh_cidrs:
             self._let_in(f"{name}-ssh-{cidr}", "SSH", str(cidr), 22)
@@ -107,7 +107,7 @@ class CloudNetwork(pulumi.ComponentResource):
         self.register_outputs({"subnetId": self.subnet_id, "groupId": self.group_id})
 
     def _way_out(self, name: str, settings: OciHostSettings, vcn: core.Vcn) -> pulumi.Output[str]:
-        mine = pulumi.ResourceOptions(parent=self)
+        mine = pulumi.ResourceOptions(parent=self, protect=True)
         if settings.public_address:
             gateway = core.InternetGateway(
                 f"{name}-internet",

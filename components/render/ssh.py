@@ -3,7 +3,8 @@
 import re
 
 BEGIN, END = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
-KEY_TYPE = "ssh-ed25519"
+# Whole: the length and the first characters follow from the type. A message of the kernel may have cut the line.
+KEY = re.compile(r"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}(?![A-Za-z0-9+/=])")
 
 
 def ssh_options(*, host_key: str, key_file: str | None, jump_host: str | None) -> list[str]:
@@ -31,8 +32,12 @@ def access_options(*, key_file: str | None, jump_host: str | None) -> list[str]:
         "ServerAliveInterval": "15",
         "ServerAliveCountMax": "4",
         "ForwardAgent": "no",
+        # A connection of the user's own that is kept open would be taken without a look at the host key.
+        "ControlMaster": "no",
+        "ControlPath": "none",
         "LogLevel": "ERROR",
-        **({"IdentityFile": key_file, "IdentitiesOnly": "yes"} if key_file else {}),
+        # In quotes: a blank would end the path.
+        **({"IdentityFile": f'"{key_file}"', "IdentitiesOnly": "yes"} if key_file else {}),
         **({"ProxyJump": jump_host} if jump_host else {}),
     }
     return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
@@ -44,5 +49,5 @@ def host_key(console: str) -> str | None:
     The last block counts: a machine that made itself new keys has printed them after the old ones.
     """
     blocks = re.findall(f"{BEGIN}(.*?){END}", console.replace("\r", ""), re.DOTALL)
-    keys = re.findall(rf"{KEY_TYPE} [A-Za-z0-9+/]+={{0,2}}", blocks[-1]) if blocks else []
+    keys = KEY.findall(blocks[-1]) if blocks else []
     return keys[-1] if keys else None

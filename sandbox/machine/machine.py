@@ -96,6 +96,11 @@ class Machines:
             return None
         return "RUNNING" if found in ("running", "restarting") else "STOPPED"
 
+    def restart(self, instance_id: str) -> None:
+        """Shut an instance down and boot it again; ends when it runs, which is before it has booted."""
+        name = self._require(instance_id)
+        self._docker.output("restart", "--time", str(STOP_SECONDS), name, task=f"{name} does not restart")
+
     def terminate(self, instance_id: str) -> None:
         """Shut an instance down and remove it with its boot disk. Attached volumes are detached and stay."""
         self._remove_container(names.machine(instance_id))
@@ -181,7 +186,8 @@ class Machines:
         for file in loop.under(self._folder):
             loop.detach(file)
         shutil.rmtree(self._folder / "machines", ignore_errors=True)
-        for name in self._docker.labelled("network", self._label):
+        # The simulation that made the internet may not be the last one that was on it.
+        for name in {*self._docker.labelled("network", self._label), names.INTERNET}:
             self._remove_network(name)
 
     def _start(self, instance_id: str) -> None:
@@ -247,11 +253,13 @@ class Machines:
         self._docker.output("network", "create", "--driver", "bridge", *words, task=task)
 
     def _remove_network(self, name: str) -> None:
-        inspected = self._docker.attempt("network", "inspect", "--format", "{{json .Containers}}", name)
-        if inspected.returncode:
+        if self._docker.attempt("network", "inspect", name).returncode:
             return
-        # Another simulation's machine may have a public address as well.
-        if name == names.INTERNET and json.loads(inspected.stdout):
+        # Another simulation's machine, running or not, may have a public address as well.
+        words = ("ps", "--all", "--quiet", "--filter", f"network={name}")
+        if name == names.INTERNET and self._docker.output(
+            *words, task=f"the users of {name} cannot be listed"
+        ):
             return
         self._docker.output("network", "rm", name, task=f"the network {name} cannot be removed")
 

@@ -16,7 +16,8 @@ size() {
   df -Ph / | awk 'NR == 2 { print $2 }'
 }
 
-[ -x "$growfs" ] || fail "$growfs is missing; install it (dnf install oci-utils), then run up again"
+[ -x "$growfs" ] || dnf -y -q install oci-utils </dev/null >/dev/null ||
+  fail "$growfs is missing and dnf could not install oci-utils (the lines above say why); see that the machine reaches Oracle's repositories, then run up again"
 # A boot volume that was enlarged under a running machine.
 [ ! -e "$rescan" ] || echo 1 >"$rescan"
 before=$(size)

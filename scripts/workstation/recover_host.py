@@ -4,11 +4,12 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scripts.workstation import ask, atomic, locks, prepare, run_pulumi, state, target, up
+from scripts.workstation import ask, atomic, config_file, locks, prepare, run_pulumi, state, target, up
+from scripts.workstation.config_file import ConfigFile
 from scripts.workstation.paths import ROOT, STATE
 from scripts.workstation.progress import Progress, Step
 from scripts.workstation.session import Session
-from scripts.workstation.shell import answer, require_root_rights
+from scripts.workstation.shell import answer, logged, require_root_rights
 from scripts.workstation.stack import OwnStack
 from scripts.workstation.state import State
 from scripts.workstation.target import There
@@ -16,11 +17,14 @@ from scripts.workstation.trouble import Trouble, command
 
 RELEASE = ROOT / "scripts" / "host" / "release-data.sh"
 RELEASE_SECONDS = 150
+# Those of _give_up.
+OWN_STEPS = 3
 
 _PLAN = """
 The machine of stack {stack} is replaced by a new one:
+  - pulumi forgets what was on the old machine (containers, files, Docker's connection), {known} resources, and tries out
+    what it would do; where it could not, everything stays as it is;
   - the old machine, if it answers, is asked to stop its containers and to let /srv go;
-  - pulumi forgets what was on the old machine (containers, files, Docker's connection), {known} resources;
   - pulumi up removes the old machine, makes a new one, and brings the platform up on the same data volume.
 The data volume, the public address and the bucket stay. What is on the old machine outside /srv is lost.
 """
@@ -32,18 +36,17 @@ def main() -> int:
     if own is None:
         session = prepare.users_session_for_changes()
         _require_machine(session)
+        _require_no_fixed_key(config_file.of_stack(session.stack))
         return _recover_users(session)
     _require_simulated(own)
     require_root_rights()
     with locks.exclusive(own.lock, "recover-host", own.name):
-        progress = Progress(prepare.STEPS_FOR_CHANGES[own.name] + 2 + up.OWN_STEPS)
+        _require_no_fixed_key(own.config)
+        progress = Progress(prepare.STEPS_FOR_CHANGES[own.name] + OWN_STEPS + up.OWN_STEPS)
         ready = prepare.for_changes(own, progress)
         before = _require_machine(ready.session)
         _ask(before, own.name)
-        with progress.step("the old machine") as step:
-            _release(ready.session, step)
-        with progress.step("pulumi's state") as step:
-            options = _forget(ready.session, step)
+        options = _give_up(ready.session, progress)
         up.bring_up(ready, progress, *options, what="recover-host")
     return 0
 
@@ -70,12 +73,45 @@ def _require_machine(session: Session) -> State:
 
 def _recover_users(session: Session) -> int:
     _ask(state.read(session), session.stack)
-    progress = Progress(2)
+    options = _give_up(session, Progress(OWN_STEPS))
+    return run_pulumi.attached(session, session.words("up", "--yes", *options))
+
+
+def _require_no_fixed_key(config: ConfigFile) -> None:
+    host = (config.settings().get("host") or {}) if config.exists() else {}
+    if host.get("hostKey"):
+        raise Trouble(
+            f"host.hostKey in {config.path.name} is the key of the old machine, and the new one will have another; remove it, "
+            "and the new machine's is read from its console"
+        )
+
+
+def _give_up(session: Session, progress: Progress) -> list[str]:
+    """Give the old machine up, as soon as it is known that there can be a new one. Returns the options of `up`."""
+    with progress.step("what OCI still has of it") as step:
+        _look(session, step)
+    with progress.step("pulumi's state, and a preview") as step:
+        options = _forget(session, step)
     with progress.step("the old machine") as step:
         _release(session, step)
-    with progress.step("pulumi's state") as step:
-        options = _forget(session, step)
-    return run_pulumi.attached(session, session.words("up", "--yes", *options))
+    return options
+
+
+def _look(session: Session, step: Step) -> None:
+    """Ask OCI, and only OCI: no question to the machine, which may be dead. What is gone leaves the state."""
+    known = state.read(session)
+    urns = [str(r["urn"]) for kind in (state.INSTANCE, state.ATTACHMENT) for r in known.of_type(kind)]
+    if urns:
+        targets = [word for urn in urns for word in ("--target", urn)]
+        logged(
+            session.words("refresh", "--yes", "--skip-preview", "--non-interactive", *targets, config=True),
+            log="refresh-machine",
+            failure="OCI could not be asked about the machine, and nothing was changed",
+            environment=session.environment,
+            cwd=ROOT,
+        )
+    there = state.read(session).only(state.INSTANCE) is not None
+    step.result("the machine is there" if there else "the machine is gone")
 
 
 def _ask(before: State, stack: str) -> None:
@@ -113,10 +149,22 @@ def _forget(session: Session, step: Step) -> list[str]:
     machine = before.only(state.INSTANCE)
     after = before.without(state.is_on_a_host)
     if machine:
-        after = after.with_protection([machine], protect=False)
+        after = after.with_protection(after.protected_with(machine), protect=False)
+    options = ["--replace", machine] if machine else []
     state.write(session, after)
+    try:
+        logged(
+            session.words("preview", "--non-interactive", *options, config=True),
+            log="preview-recover-host",
+            failure="a new machine could not be made, so the old one stays as it is",
+            environment=session.environment,
+            cwd=ROOT,
+        )
+    except Trouble:
+        state.write(session, before)
+        raise
     step.result(f"the one before is kept in {copy}")
-    return ["--replace", machine] if machine else []
+    return options
 
 
 def _keep_copy(stack: str, before: State) -> Path:

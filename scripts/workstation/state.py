@@ -9,6 +9,7 @@ from scripts.workstation.shell import answer, logged
 from scripts.workstation.trouble import Trouble
 
 INSTANCE = "oci:Core/instance:Instance"
+ATTACHMENT = "oci:Core/volumeAttachment:VolumeAttachment"
 CONSOLE_HISTORY = "oci:Core/consoleHistory:ConsoleHistory"
 CONTAINER = "docker:index/container:Container"
 COMMAND = "command:local:Command"

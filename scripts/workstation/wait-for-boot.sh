@@ -34,7 +34,7 @@ command -v ssh >/dev/null || fail "there is no ssh on this workstation; install 
 
 ask() { # SSH_OPTION...
   ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o GlobalKnownHostsFile=/dev/null \
-    -o BatchMode=yes -o PasswordAuthentication=no -o GSSAPIAuthentication=no -o ForwardAgent=no -o ForwardX11=no \
+    -o BatchMode=yes -o PasswordAuthentication=no -o GSSAPIAuthentication=no -o ForwardAgent=no -o ForwardX11=no -o ControlMaster=no -o ControlPath=none \
     -o ClearAllForwardings=yes -o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=4 \
     -o LogLevel=ERROR "$@" "$target" "timeout $left cloud-init status --wait --long" </dev/null 2>&1
 }
@@ -44,7 +44,7 @@ reason() {
   case $1 in
     *'Connection refused'*) echo refused ;;
     *'Permission denied'* | *'Too many authentication failures'*) echo denied ;;
-    *'onfiguration option'* | *'unknown option'* | *'usage: ssh'* | *'Could not resolve'* | *'Host key verification failed'*) echo wrong ;;
+    *'command-line line'* | *'onfiguration option'* | *'unknown option'* | *'usage: ssh'* | *'Could not resolve'* | *'Host key verification failed'*) echo wrong ;;
     *) echo silent ;;
   esac
 }

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +19,26 @@ class Clone:
 
     def sh(self, text: str, *, stdin: str = "", check: bool = True) -> "subprocess.CompletedProcess[str]":
         """A line as a user types it."""
-        ran = subprocess.run(
+        with subprocess.Popen(
             ["sh", "-euc", text],
             cwd=self.folder,
             env=self.environment,
-            input=stdin,
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-            timeout=PATIENCE_SECONDS,
-        )
+            start_new_session=True,
+        ) as process:
+            try:
+                out, error = process.communicate(stdin, timeout=PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                # With all that it has started: a pulumi left behind holds the stack's lock.
+                os.killpg(process.pid, signal.SIGKILL)
+                out, error = process.communicate()
+                raise AssertionError(
+                    f"{text}: not done within {PATIENCE_SECONDS} s\n{out}\n{error}"
+                ) from None
+        ran = subprocess.CompletedProcess(text, process.returncode, out, error)
         assert not check or ran.returncode == 0, f"{text}\n{ran.stdout}\n{ran.stderr}"
         return ran
 

@@ -184,25 +184,33 @@ def host(production: Production, **changes: Any) -> dict[str, Any]:
     return {**production.config["host"], **changes}
 
 
-def test_another_shape_is_in_place(production: Production) -> None:
-    ids = production.ids()
-    with production.changed(host=host(production, ocpus=3, memoryGib=16)):
-        assert production.up().operations() == {INSTANCE: "update"}
-    assert production.up().operations() == {INSTANCE: "update"}
-    assert production.ids() == ids
+def test_another_shape_is_in_place_and_is_waited_for(production: Production) -> None:
+    machine = production.machine()
+    larger = {**production.config["postgres"], "memory": 640}
+    # In one `up` with more memory for PostgreSQL, which needs the machine back after its restart.
+    with production.changed(host=host(production, ocpus=3, memoryGib=16), postgres=larger):
+        seen = production.up().operations()
+        assert seen[INSTANCE] == "update"
+        assert "platform-postgres-container" in seen
+        serves(production)
+        assert production.up().operations() == {}
+    assert production.up().operations()[INSTANCE] == "update"
+    assert production.machine() == machine
 
 
 def test_a_newer_image_replaces_nothing(production: Production) -> None:
-    words = [
-        "pulumi",
-        "--non-interactive",
-        "preview",
-        "--stack",
-        production.stack_name,
-        "--expect-no-changes",
-    ]
-    newer = ["env", "CDP_SIMULATED_OCI_NEWER_IMAGE=1"]
-    production.run([*newer, *words])
+    settings = production.cloud / "settings.json"
+    settings.write_text(json.dumps({"newer_image": True}))
+    try:
+        production.pulumi("preview", "--stack", production.stack_name, "--expect-no-changes")
+        # It is there: a new machine would be made of it.
+        (urn,) = [urn for urn in production.urns() if urn.endswith(f"::{INSTANCE}")]
+        production.pulumi("state", "unprotect", "--yes", urn, "--stack", production.stack_name)
+        words = ["pulumi", "--non-interactive", "preview", "--stack", production.stack_name, "--diff"]
+        replaced = production.run([*words, "--replace", urn], check=False)
+        assert "sourceId" in replaced.stdout
+    finally:
+        settings.unlink()
 
 
 def test_another_ssh_key_is_taken_without_a_new_machine(production: Production) -> None:

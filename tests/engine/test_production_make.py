@@ -18,6 +18,16 @@ pytestmark = pytest.mark.fresh
 
 STACK = "STACK=prod-sim"
 CONFIRM = "CONFIRM=prod-sim"
+NEW_HOST_KEY = """
+rm /etc/ssh/ssh_host_*
+ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
+systemctl restart ssh
+{
+  echo '-----BEGIN SSH HOST KEY KEYS-----'
+  cat /etc/ssh/ssh_host_ed25519_key.pub
+  echo '-----END SSH HOST KEY KEYS-----'
+} >/dev/console
+"""
 LABEL = "central-data-platform.simulated-oci"
 
 
@@ -139,6 +149,12 @@ def test_a_destroy_keeps_the_volume_and_an_up_takes_it_again(clone: Clone) -> No
 
 
 def test_the_host_key_is_read_again_after_asking(clone: Clone) -> None:
+    (machine,) = machines(clone)
+    # A new key, which the machine prints on its console as cloud-init does.
+    clone.sh(f"docker exec -i {machine} sh -eu", stdin=NEW_HOST_KEY)
+    unknown = clone.sh(f"make psql {STACK}", stdin="SELECT 1;\n", check=False)
+    assert unknown.returncode != 0
+    assert f"make trust-host {STACK}" in unknown.stdout + unknown.stderr
     refused = clone.sh(f"make trust-host {STACK}", check=False)
     assert refused.returncode != 0
     assert "ssh-ed25519" in refused.stdout + refused.stderr

@@ -504,10 +504,17 @@ def test_a_hostile_environment_changes_nothing(machine: Machine, script: str, wh
     assert machine.made() == whole(script)[1]
 
 
+def test_a_missing_oci_growfs_is_installed_or_named(machine: Machine) -> None:
+    (machine.root / "usr/libexec/oci-growfs").unlink()
+    machine.stand_in("dnf", "exit 1")
+    sentence = machine.refused("grow-root.sh")
+    assert sentence.startswith("/usr/libexec/oci-growfs is missing and dnf could not install oci-utils")
+    assert machine.calls("dnf") == ["dnf -y -q install oci-utils"]
+
+
 @pytest.mark.parametrize(
     ("script", "tool", "sentence"),
     [
-        ("grow-root.sh", "/usr/libexec/oci-growfs", "/usr/libexec/oci-growfs is missing; install it"),
         ("install-docker.sh", "dnf", "this machine has no dnf; use an image of Oracle Linux 10"),
         ("install-docker.sh", "rpm", "this machine has no rpm; use an image of Oracle Linux 10"),
         ("configure-docker.sh", "dockerd", "Docker is not installed on this machine; run install-docker.sh first"),
@@ -1235,6 +1242,8 @@ def test_ssh_is_asked_so_that_nothing_secret_goes_out(workstation: Machine) -> N
         "GSSAPIAuthentication": "no",
         "ForwardAgent": "no",
         "ForwardX11": "no",
+        "ControlMaster": "no",
+        "ControlPath": "none",
         "ClearAllForwardings": "yes",
         "ConnectTimeout": "10",
         "ServerAliveInterval": "15",

@@ -10,7 +10,7 @@ import pulumi
 import pytest
 import yaml
 
-from components.hosts.oci_backup_bucket import statements
+from components.hosts.oci_backup_bucket import host_statements, service_statement
 from components.hosts.oci_instance import newest
 from components.render.service import NETWORK
 from tests.unit.conftest import CANARIES, OCI_HOST, ROOT, run_program
@@ -160,8 +160,8 @@ def test_identity_resources_are_made_in_the_home_region() -> None:
     regions = {r.name: r.inputs["region"] for r in recording.of_type("pulumi:providers:oci")}
     assert regions == {"host-oci": "eu-frankfurt-1", "host-oci-home": "us-ashburn-1"}
     for kind in ("oci:Identity/dynamicGroup:DynamicGroup", "oci:Identity/policy:Policy"):
-        (made,) = recording.of_type(kind)
-        assert "::host-oci-home::" in made.request.provider
+        assert recording.of_type(kind)
+        assert all("::host-oci-home::" in made.request.provider for made in recording.of_type(kind))
     (bucket,) = recording.of_type("oci:ObjectStorage/bucket:Bucket")
     assert "::host-oci::" in bucket.request.provider
 
@@ -201,8 +201,19 @@ def test_the_bucket_is_private_and_keeps_versions(prod: Recording) -> None:
 def test_the_host_may_write_to_its_bucket_and_nowhere_else(prod: Recording) -> None:
     (group,) = prod.of_type("oci:Identity/dynamicGroup:DynamicGroup")
     assert group.inputs["matchingRule"] == "instance.id = 'host-machine-instance-id'"
-    for statement in statements("g", "b", compartment="c", region="r"):
+    for statement in [
+        *host_statements("g", "b", compartment="c"),
+        service_statement("b", compartment="c", region="r"),
+    ]:
         assert statement.endswith("in compartment id c where target.bucket.name='b'")
+    assert "in tenancy where" in service_statement("b", compartment="ocid1.tenancy.oc1..a", region="r")
+
+
+def test_old_versions_are_deleted_once_the_service_may(prod: Recording) -> None:
+    (lifecycle,) = prod.of_type("oci:ObjectStorage/objectLifecyclePolicy:ObjectLifecyclePolicy")
+    # A policy takes effect some time after it was made: by the time the machine is there.
+    assert {"host-backups-service-policy", "host-machine-instance"} <= prod.waits_for(lifecycle.name)
+    assert "host-machine-instance" not in prod.waits_for("host-backups-service-policy")
 
 
 # --- everything on the host goes and comes with the instance ---
@@ -310,8 +321,9 @@ def changed(before: Recording, after: Recording) -> set[str]:
     return {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
 
 
-def test_another_size_changes_the_machine_alone(prod: Recording) -> None:
-    assert changed(prod, run(host=host(ocpus=4, memoryGib=24))) == {"host-machine-instance"}
+def test_another_size_changes_the_machine_and_is_waited_for(prod: Recording) -> None:
+    waiting = {"host-booted", "host-configure-docker"}
+    assert changed(prod, run(host=host(ocpus=4, memoryGib=24))) == {"host-machine-instance", *waiting}
 
 
 def test_a_larger_disk_is_followed_by_its_file_system(prod: Recording) -> None:

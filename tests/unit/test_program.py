@@ -29,6 +29,8 @@ PROTECTED = {
     "host-data-volume",
     "host-backups-bucket",
     "host-machine-instance",
+    "host-attachment",
+    *(f"host-network-{part}" for part in ("vcn", "internet", "routes", "nothing", "subnet", "group")),
 }
 
 # The word by which each canary is known, however it is quoted.

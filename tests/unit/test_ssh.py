@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from components.render import ssh
 
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHostHostHostHostHostHostHostHostHostHostHostHA"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHostHostHostHostHostHostHostHostHostHostHos"
 
 
 def effective(options: list[str]) -> dict[str, str]:
@@ -20,14 +20,17 @@ def effective(options: list[str]) -> dict[str, str]:
 
 
 def test_ssh_accepts_the_pinned_key_and_no_other_source() -> None:
-    said = effective(ssh.ssh_options(host_key=KEY, key_file="~/.ssh/id_prod", jump_host="me@bastion:2222"))
+    said = effective(ssh.ssh_options(host_key=KEY, key_file="~/my keys/id_prod", jump_host="me@bastion:2222"))
     assert said["stricthostkeychecking"] == "true"
     assert said["knownhostscommand"] == f"/bin/echo %H {KEY}"
     assert said["userknownhostsfile"] == said["globalknownhostsfile"] == "/dev/null"
     assert said["batchmode"] == said["identitiesonly"] == "yes"
-    assert said["identityfile"] == "~/.ssh/id_prod"
+    assert said["identityfile"] == "~/my keys/id_prod"
     assert said["proxyjump"] == "me@bastion:2222"
     assert said["forwardagent"] == "no"
+    # A connection that the user keeps open was made without this check.
+    assert said["controlmaster"] == "false"
+    assert "controlpath" not in said
 
 
 def test_without_a_key_file_the_agent_is_asked() -> None:
@@ -44,6 +47,11 @@ def console(*keys: str, newline: str = "\r\n") -> str:
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_the_key_is_found_without_its_comment(newline: str) -> None:
     assert ssh.host_key(console(f"{KEY} root@db", newline=newline)) == KEY
+
+
+@pytest.mark.parametrize("line", [KEY[:60], f"{KEY[:40]} [ 12.3] audit: {KEY[40:]}", f"{KEY}AA"])
+def test_a_key_that_is_not_whole_is_none(line: str) -> None:
+    assert ssh.host_key(console(f"{line} root@db")) is None
 
 
 def test_the_last_block_counts() -> None:

@@ -63,6 +63,9 @@ class FakeMachines:
     def state(self, instance_id: str) -> str | None:
         return "RUNNING" if instance_id in self.running else None
 
+    def restart(self, instance_id: str) -> None:  # noqa: ARG002
+        self._note("restart")
+
     def terminate(self, instance_id: str) -> None:
         self._note("terminate")
         self.running.pop(instance_id, None)
@@ -472,7 +475,7 @@ def test_parts_of_an_instance_that_update_in_place(world: World) -> None:
     assert instance["metadata"]["note"] == "y"
     asked = list(world.machines.asked)
     instance = world.update(instance, {"shapeConfig": {"ocpus": 4, "memoryInGbs": 24}})
-    assert (instance["shapeConfig"]["ocpus"], world.machines.asked) == (4, asked)
+    assert (instance["shapeConfig"]["ocpus"], world.machines.asked) == (4, [*asked, "restart"])
 
 
 def test_what_the_program_leaves_to_the_service_is_no_difference(world: World) -> None:

@@ -137,6 +137,9 @@ class Instance(Resource):
             record.properties["hostnameLabel"] = record.properties["createVnicDetails"].get(
                 "hostnameLabel", ""
             )
+        if any(record.properties[size] != before[size] for size in ("shape", "shapeConfig")):
+            with cloud.machines() as machines:
+                machines.restart(resource_id)
         if record.properties["image"] != before["image"]:
             _replace_boot_volume(cloud, resource_id, record)
         if inputs["createVnicDetails"]["assignPublicIp"] != before["createVnicDetails"]["assignPublicIp"]:
