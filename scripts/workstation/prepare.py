@@ -15,6 +15,7 @@ from scripts.workstation import (
     plugins,
     preflight,
     simulation,
+    ssh,
     stack,
     toolchain,
 )
@@ -100,7 +101,7 @@ def session(own: OwnStack | None) -> Session:
 def users_session_for_changes() -> Session:
     """pulumi for a change of a stack of the user's own backend, whose file is filled in."""
     placeholders.require_none(of_stack(selected_stack()), selected_stack())
-    require_program("ssh", "openssh-client")
+    ssh.require()
     return session(None)
 
 

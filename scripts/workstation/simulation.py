@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from scripts.workstation import atomic
+from scripts.workstation import atomic, ssh
 from scripts.workstation.engine import Engine
 from scripts.workstation.paths import ROOT
 from scripts.workstation.progress import Step
@@ -35,6 +35,7 @@ def settle(own: OwnStack, found_engine: Engine) -> None:
     """Make the key pair, and write down the engine and the key in the stack's settings."""
     require_rights()
     require_program("ssh-keygen", "openssh-client")
+    ssh.require()
     cloud(own).mkdir(exist_ok=True)
     atomic.write(_engine_file(own), found_engine.socket + "\n")
     key = own.folder / "id_ed25519"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.workstation.shell import answer, in_front
+from scripts.workstation.shell import answer, in_front, require_program
 from scripts.workstation.trouble import Trouble
 
 # How ssh ends where ssh itself has failed (ssh(1), EXIT STATUS).
@@ -48,6 +48,16 @@ def fault(message: str, stack: str) -> str:
             f"run make recover-host STACK={stack}"
         )
     return f"ssh failed{said}; correct what it names and run the same command again"
+
+
+def require() -> None:
+    """Have an ssh that can pin a host key without a file. Raises Trouble for an older one, before a machine is made for it."""
+    require_program("ssh", "openssh-client")
+    if answer(["ssh", "-F", "none", "-G", "-o", "KnownHostsCommand=/bin/true", "host"]).returncode:
+        version = answer(["ssh", "-V"]).stderr.strip() or "of an unknown version"
+        raise Trouble(
+            f"ssh on this workstation ({version}) does not know KnownHostsCommand; install OpenSSH 8.5 or newer"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
