@@ -58,8 +58,8 @@ class FakePulumi:
         (folder / "outputs").write_text(json.dumps(self.outputs))
         self.ends("0")
 
-    def ends(self, code: str, *, doing: str = ":") -> None:
-        """How `up` and `destroy` end, and what they do before."""
+    def ends(self, code: str, *, doing: str = ":", preview: str = "0") -> None:
+        """How `up` and `destroy` end, and what they do before; how a preview ends."""
         self.program.write_text(
             f"""#!/bin/sh
 echo "$@" >>{self.folder}/calls
@@ -67,6 +67,7 @@ case "$1 $2" in
   "stack export") cat {self.state} ;;
   "stack import") cat >{self.state} ;;
   "stack output") cat {self.folder}/outputs ;;
+  "preview "*) echo "error: no such shape"; exit {preview} ;;
   "up "* | "destroy "*) {doing}; exit {code} ;;
 esac
 """
@@ -128,6 +129,37 @@ def test_a_machine_that_does_not_answer_does_not_hold_it_up(
     Path(pulumi.outputs["sshCommand"][0]).write_text("#!/bin/sh\necho 'No route to host' >&2; exit 255\n")
     assert recover_host.main() == 0
     assert "No route to host); going on without" in capsys.readouterr().out
+
+
+def test_oci_is_asked_before_anything_is_given_up(pulumi: FakePulumi) -> None:
+    assert recover_host.main() == 0
+    (asked,) = [call for call in pulumi.calls() if call.startswith("refresh ")]
+    # Only the machine and its disk: a question about anything on the machine would go to the machine.
+    assert f"--target {INSTANCE}" in asked
+    assert CONTAINER not in asked
+    order = [call.split()[0] for call in pulumi.calls() if not call.startswith("stack ")]
+    assert [word for word in order if word in ("refresh", "preview", "up")] == ["refresh", "preview", "up"]
+
+
+def test_a_new_machine_that_could_not_be_made_leaves_the_old_one(pulumi: FakePulumi, tmp_path: Path) -> None:
+    pulumi.ends("0", preview="1")
+    with pytest.raises(Trouble, match="the old one stays as it is: error: no such shape"):
+        recover_host.main()
+    assert json.loads(pulumi.state.read_text()) == document()
+    assert not [call for call in pulumi.calls() if call.startswith("up ")]
+    # Nor was the machine asked to stop anything.
+    assert not (tmp_path / "asked").exists()
+
+
+def test_a_fixed_host_key_is_refused(
+    pulumi: FakePulumi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "Pulumi.prod.yaml"
+    path.write_text(f"config: {{'central-data-platform:host': {{kind: oci, hostKey: {HOST_KEY}}}}}\n")
+    monkeypatch.setattr(recover_host.config_file, "of_stack", lambda _name: ConfigFile(path=path))
+    with pytest.raises(Trouble, match=r"host\.hostKey in Pulumi\.prod\.yaml is the key of the old machine"):
+        recover_host.main()
+    assert json.loads(pulumi.state.read_text()) == document()
 
 
 def test_an_interrupted_recover_host_is_run_again(pulumi: FakePulumi) -> None:

@@ -72,6 +72,17 @@ def host() -> There:
     return There(stack="prod", srv_root=Path("/srv"), ssh=Ssh(words=WORDS, stack="prod"))
 
 
+def test_an_ssh_that_cannot_pin_a_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = tmp_path / "ssh"
+    old.write_text('#!/bin/sh\n[ "$1" != -V ] || { echo OpenSSH_8.2p1 >&2; exit 0; }\nexit 255\n')
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(Trouble, match=r"OpenSSH_8\.2p1.*install OpenSSH 8\.5 or newer"):
+        ssh.require()
+    old.unlink()
+    ssh.require()
+
+
 def test_a_remote_line_is_one_quoted_word() -> None:
     way = Ssh(words=WORDS, stack="prod")
     line = way.line(["docker", "exec", "x", "psql", "-c", "SELECT 'a b'; --$HOME"], terminal=True)
