@@ -31,11 +31,11 @@ def detach(file: Path) -> None:
     """Take a file's loop device away, and wait for that; one that is still mounted goes with the machine that has it mounted."""
     deadline = time.monotonic() + RELEASE_SECONDS
     while (found := number_of(file)) is not None:
+        # In use it goes with its last user: a removed container's mounts take a moment.
+        _losetup("--detach", _node(found))
         # As in OCI, which knows nothing of mounts.
         if time.monotonic() > deadline:
             return
-        # In use it goes with its last user: a removed container's mounts take a moment.
-        _losetup("--detach", _node(found))
         time.sleep(0.1)
 
 

@@ -21,7 +21,7 @@ CONFIRM = "CONFIRM=prod-sim"
 NEW_HOST_KEY = """
 rm /etc/ssh/ssh_host_*
 ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
-systemctl restart ssh
+systemctl restart sshd
 {
   echo '-----BEGIN SSH HOST KEY KEYS-----'
   cat /etc/ssh/ssh_host_ed25519_key.pub
