@@ -74,14 +74,14 @@ class Machines:
         seed = seed_files(instance_id, hostname, metadata)
         image = self._image()
         folder = self._machine_folder(instance_id)
-        shutil.rmtree(folder, ignore_errors=True)
-        for name, content in seed.items():
-            _write(folder / "seed" / name, content)
-        _write(folder / "etc" / "registry.env", f"REGISTRY_HTTP_ADDR=127.0.0.1:{_registry_port()}\n".encode())
-        self._write_attachments(instance_id, [])
         name = names.machine(instance_id)
         words = ["--name", name, "--hostname", hostname, *self._environment(folder)]
         words += ["--network", names.network(network_id), "--ip", private_ip, "--label", self._label]
+        shutil.rmtree(folder, ignore_errors=True)
+        for file, content in seed.items():
+            _write(folder / "seed" / file, content)
+        _write(folder / "etc" / "registry.env", f"REGISTRY_HTTP_ADDR=127.0.0.1:{_registry_port()}\n".encode())
+        self._write_attachments(instance_id, [])
         result = self._docker.attempt("run", "--detach", "--tty", *words, image)
         if result.returncode:
             self._docker.attempt("rm", "--force", "--volumes", name)
@@ -156,7 +156,9 @@ class Machines:
         if any(a.file == file for a in found):
             self._write_attachments(instance_id, [a for a in found if a.file != file])
             self._tell_volumes(instance_id)
-        loop.detach(file)
+        # Another machine may have it by now.
+        if all(attachment.file != file for _, attachment in self._all_attachments()):
+            loop.detach(file)
 
     # Public addresses
 

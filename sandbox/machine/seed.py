@@ -1,7 +1,6 @@
 """What cloud-init reads instead of OCI's metadata service: the files of a NoCloud seed."""
 
 import base64
-import binascii
 import json
 
 from sandbox.machine.errors import MachineError
@@ -23,5 +22,5 @@ def seed_files(instance_id: str, hostname: str, metadata: dict[str, str]) -> dic
 def _decoded(user_data: str) -> bytes:
     try:
         return base64.b64decode("".join(user_data.split()), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise MachineError(f"the metadata's user_data is no base64 ({error}): encode the text") from error

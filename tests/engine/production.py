@@ -62,10 +62,6 @@ class Production(Platform):
         """The line of a .pub file, without its comment."""
         return " ".join(private.with_name(f"{private.name}.pub").read_text().split()[:2])
 
-    def urns(self) -> list[str]:
-        """Of all resources in the state."""
-        return [r["urn"] for r in json.loads(self.state())["deployment"]["resources"]]
-
     # --- the machine ---
 
     def machine(self) -> str:
