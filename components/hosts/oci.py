@@ -22,6 +22,7 @@ USER = "opc"
 # OCI promises that name for as long as the volume is attached; /dev/sdX may be another one after a reboot.
 DATA_DEVICE = "/dev/oracleoci/oraclevdb"
 MOUNT = "attach-data.sh"
+CONFIGURE_DOCKER = "configure-docker.sh"
 # What install-docker.sh takes in place of a version.
 NEWEST = "newest"
 CONSOLE_BYTES = 1_048_576
@@ -95,8 +96,9 @@ class OciHost(pulumi.ComponentResource):
         )
         # On a machine on which /srv was unpacked there may be no volume.
         kept = Step(script=MOUNT, arguments=["mounted", settings.srv_root])
-        self.preparation = [kept, *preparation(host, settings.srv_root)]
-        self._ready = self._prepare(name, settings.srv_root, attached)
+        steps = preparation(host, settings.srv_root)
+        self.preparation = [kept, *steps]
+        self._ready = self._prepare(name, settings.srv_root, attached, steps)
         self.architecture = self.run(
             f"{name}-architecture", "engine-architecture.sh", opts=mine
         ).stdout.apply(str.strip)
@@ -213,7 +215,9 @@ class OciHost(pulumi.ComponentResource):
             opts=pulumi.InvokeOutputOptions(parent=self, provider=self._cloud),
         ).data.apply(key)
 
-    def _prepare(self, name: str, srv_root: str, attached: core.VolumeAttachment) -> pulumi.Resource:
+    def _prepare(
+        self, name: str, srv_root: str, attached: core.VolumeAttachment, steps: Sequence[Step]
+    ) -> pulumi.Resource:
         """The scripts one after the other: dnf takes no two at a time, and sshd not many before it is told to."""
         grow = Step(script="grow-root.sh")
         mount = Step(script=MOUNT, arguments=[DATA_DEVICE, srv_root])
@@ -222,10 +226,10 @@ class OciHost(pulumi.ComponentResource):
             grow.script: [str(self._settings.boot_volume_gib)],
             mount.script: [attached.id, str(self._settings.data_volume_gib)],
             # It ends when Docker answers.
-            "configure-docker.sh": size(self._settings),
+            CONFIGURE_DOCKER: size(self._settings),
         }
         before: pulumi.Resource = attached
-        for step in (grow, mount, *preparation(self._settings, srv_root)):
+        for step in (grow, mount, *steps):
             before = script_command(
                 f"{name}-{step.script.removesuffix('.sh')}",
                 self.words(step.script, *step.arguments),
@@ -263,7 +267,7 @@ def preparation(host: OciHostSettings, srv_root: str) -> list[Step]:
             script="install-docker.sh",
             arguments=[host.docker_version or NEWEST, host.compose_version or NEWEST],
         ),
-        Step(script="configure-docker.sh", arguments=[USER], stdin=machine.daemon_json()),
+        Step(script=CONFIGURE_DOCKER, arguments=[USER], stdin=machine.daemon_json()),
         Step(script="configure-shutdown.sh", stdin=machine.shutdown_unit()),
         Step(script="configure-updates.sh", stdin=machine.automatic_conf()),
         Step(script="label-tree.sh", arguments=[srv_root]),

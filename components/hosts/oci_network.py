@@ -7,11 +7,10 @@ from ipaddress import IPv4Network
 import pulumi
 from pulumi_oci import core
 
-from components.host_settings import OciHostSettings
+from components.host_settings import EVERYWHERE, OciHostSettings
 from components.settings import PROJECT
 
 TCP = "6"
-EVERYWHERE = "0.0.0.0/0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +47,7 @@ class CloudNetwork(pulumi.ComponentResource):
             display_name=PROJECT,
             route_rules=[
                 {
-                    "destination": EVERYWHERE,
+                    "destination": str(EVERYWHERE),
                     "destination_type": "CIDR_BLOCK",
                     "network_entity_id": self._way_out(name, settings, vcn),
                     "description": "packages, images, Object Storage",
@@ -92,7 +91,7 @@ class CloudNetwork(pulumi.ComponentResource):
             network_security_group_id=group.id,
             direction="EGRESS",
             protocol="all",
-            destination=EVERYWHERE,
+            destination=str(EVERYWHERE),
             destination_type="CIDR_BLOCK",
             description="packages, images, Object Storage",
             opts=pulumi.ResourceOptions(parent=self),

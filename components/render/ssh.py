@@ -1,6 +1,7 @@
 """How the host is reached: words for the OpenSSH client, the same for scripts, Docker and tunnels."""
 
 import re
+from collections.abc import Mapping
 
 BEGIN, END = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
 # Whole: the length and the first characters follow from the type. A message of the kernel may have cut the line.
@@ -19,9 +20,7 @@ def ssh_options(*, host_key: str, key_file: str | None, jump_host: str | None) -
         "GlobalKnownHostsFile": "/dev/null",
         "KnownHostsCommand": f"/bin/echo %H {host_key}",
     }
-    return [word for name, value in options.items() for word in ("-o", f"{name}={value}")] + access_options(
-        key_file=key_file, jump_host=jump_host
-    )
+    return [*_words(options), *access_options(key_file=key_file, jump_host=jump_host)]
 
 
 def access_options(*, key_file: str | None, jump_host: str | None) -> list[str]:
@@ -40,6 +39,10 @@ def access_options(*, key_file: str | None, jump_host: str | None) -> list[str]:
         **({"IdentityFile": f'"{key_file}"', "IdentitiesOnly": "yes"} if key_file else {}),
         **({"ProxyJump": jump_host} if jump_host else {}),
     }
+    return _words(options)
+
+
+def _words(options: Mapping[str, str]) -> list[str]:
     return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
 
 

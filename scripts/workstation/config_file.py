@@ -41,6 +41,10 @@ class ConfigFile:
             if key.startswith(f"{PROJECT}:") and not (isinstance(value, dict) and "secure" in value)
         }
 
+    def host(self) -> dict[str, Any]:
+        """What the settings say of the host; nothing where there is no file yet."""
+        return (self.settings().get("host") or {}) if self.exists() else {}
+
     def has_secret(self, key: str) -> bool:
         """Whether the file holds a secret, encrypted."""
         if not self.exists():

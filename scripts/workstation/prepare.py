@@ -69,7 +69,7 @@ def recorded_socket(own: OwnStack) -> str | None:
         return None
     if not own.on_this_machine:
         return simulation.recorded_socket(own)
-    return (own.config.settings().get("host") or {}).get("socket")
+    return own.config.host().get("socket")
 
 
 def tools(progress: Progress) -> Toolchain:
@@ -202,7 +202,7 @@ def _session(own: OwnStack, found_tools: Toolchain, docker_host: str) -> Session
 def _settle_host(own: OwnStack, found_engine: Engine) -> None:
     """Write down the engine in use."""
     host = {
-        **(own.config.settings().get("host") or {}),
+        **own.config.host(),
         "kind": "local",
         "socket": found_engine.socket,
         "sudo": os.geteuid() != 0,

@@ -1,4 +1,4 @@
-"""The protection of a machine in OCI and of what ends with it: lifted for `make down` and `make recover-host`, and put back."""
+"""The protection of a machine in OCI and of what ends with it: lifted for `make down`, and put back."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

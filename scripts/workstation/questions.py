@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
 from components.host_settings import ARM_SHAPES, EVERYWHERE, OciHostSettings
 from scripts.workstation import key_files, oci_profile
 from scripts.workstation.draft import Draft, Path
@@ -41,11 +43,8 @@ def _shown(value: Any) -> str:
 
 
 def _default(key: str) -> Any:
-    names = {
-        "".join(p.title() if i else p for i, p in enumerate(n.split("_"))): n
-        for n in OciHostSettings.model_fields
-    }
-    return OciHostSettings.model_fields[names[key]].get_default()
+    fields = {to_camel(name): field for name, field in OciHostSettings.model_fields.items()}
+    return fields[key].get_default()
 
 
 def _present(path: Path, otherwise: str = "") -> Callable[[Draft], str]:
@@ -131,6 +130,18 @@ def _private_key(answer: str) -> Mapping[Path, Any]:
     return {_host("sshKeyFile"): key_files.checked_private(answer) if answer else None}
 
 
+def _how_many(key: str, title: str, *notes: str) -> Question:
+    """A question for a number of the host's settings that has a default."""
+    return Question(
+        name=key,
+        key=key,
+        title=title,
+        notes=notes,
+        propose=_present(_host(key), _shown(_default(key))),
+        read=_number(key),
+    )
+
+
 QUESTIONS: tuple[Question, ...] = (
     Question(
         name="profile",
@@ -172,15 +183,10 @@ QUESTIONS: tuple[Question, ...] = (
         propose=lambda draft: _shown(draft.value(_host("compartment")) or draft.value(_host("tenancy"))),
         read=_text("compartment"),
     ),
-    Question(
-        name="availabilityDomain",
-        key="availabilityDomain",
-        title="Number of the availability domain",
-        notes=(
-            "1 to 3, in many regions only 1. Machine and volume are in the same one; Ampere may be out of stock in one.",
-        ),
-        propose=_present(_host("availabilityDomain"), _shown(_default("availabilityDomain"))),
-        read=_number("availabilityDomain"),
+    _how_many(
+        "availabilityDomain",
+        "Number of the availability domain",
+        "1 to 3, in many regions only 1. Machine and volume are in the same one; Ampere may be out of stock in one.",
     ),
     Question(
         name="shape",
@@ -193,29 +199,12 @@ QUESTIONS: tuple[Question, ...] = (
         propose=_present(_host("shape"), ARM_SHAPES[0]),
         read=_text("shape"),
     ),
-    Question(
-        name="ocpus",
-        key="ocpus",
-        title="OCPUs",
-        propose=_present(_host("ocpus"), _shown(_default("ocpus"))),
-        read=_number("ocpus"),
-    ),
-    Question(
-        name="memoryGib",
-        key="memoryGib",
-        title="Memory in GiB",
-        propose=_present(_host("memoryGib"), _shown(_default("memoryGib"))),
-        read=_number("memoryGib"),
-    ),
-    Question(
-        name="dataVolumeGib",
-        key="dataVolumeGib",
-        title="Size of the volume for /srv in GiB",
-        notes=(
-            "Always Free: 200 GB of block volumes in all, boot volumes with them (50 here), and 5 volume backups.",
-        ),
-        propose=_present(_host("dataVolumeGib"), _shown(_default("dataVolumeGib"))),
-        read=_number("dataVolumeGib"),
+    _how_many("ocpus", "OCPUs"),
+    _how_many("memoryGib", "Memory in GiB"),
+    _how_many(
+        "dataVolumeGib",
+        "Size of the volume for /srv in GiB",
+        "Always Free: 200 GB of block volumes in all, boot volumes with them (50 here), and 5 volume backups.",
     ),
     Question(
         name="sshCidrs",

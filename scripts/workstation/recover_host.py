@@ -38,7 +38,7 @@ def main() -> int:
         _require_machine(session)
         _require_no_fixed_key(config_file.of_stack(session.stack))
         return _recover_users(session)
-    _require_simulated(own)
+    require_simulated(own)
     require_root_rights()
     with locks.exclusive(own.lock, "recover-host", own.name):
         _require_no_fixed_key(own.config)
@@ -51,7 +51,8 @@ def main() -> int:
     return 0
 
 
-def _require_simulated(own: OwnStack) -> None:
+def require_simulated(own: OwnStack) -> None:
+    """Raises Trouble for a stack that is made here and has no machine in a simulated OCI."""
     if own.on_this_machine or not own.in_backend():
         raise Trouble(no_machine(own.name))
 
@@ -78,8 +79,7 @@ def _recover_users(session: Session) -> int:
 
 
 def _require_no_fixed_key(config: ConfigFile) -> None:
-    host = (config.settings().get("host") or {}) if config.exists() else {}
-    if host.get("hostKey"):
+    if config.host().get("hostKey"):
         raise Trouble(
             f"host.hostKey in {config.path.name} is the key of the old machine, and the new one will have another; remove it, "
             "and the new machine's is read from its console"

@@ -48,12 +48,11 @@ def settle(own: OwnStack, found_engine: Engine) -> None:
             log="ssh-keygen",
             failure="the key for the simulated machine could not be made",
         )
-    host = own.config.settings().get("host") or {}
     keys = {
         "sshPublicKey": " ".join(public.read_text(encoding="utf-8").split()[:2]),
         "sshKeyFile": str(key),
     }
-    own.config.change_settings({"host": {**host, **keys}})
+    own.config.change_settings({"host": {**own.config.host(), **keys}})
 
 
 def require_rights() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from scripts.workstation import ask, config_file, locks, prepare, run_pulumi, state, up
 from scripts.workstation.config_file import ConfigFile
 from scripts.workstation.progress import Progress
-from scripts.workstation.recover_host import no_machine
+from scripts.workstation.recover_host import no_machine, require_simulated
 from scripts.workstation.session import Session
 from scripts.workstation.shell import require_root_rights
 from scripts.workstation.trouble import Trouble, command
@@ -22,8 +22,7 @@ def main() -> int:
         session = prepare.users_session_for_changes()
         options = _asked(session, config_file.of_stack(session.stack))
         return run_pulumi.attached(session, session.words("up", "--yes", *options))
-    if own.on_this_machine or not own.in_backend():
-        raise Trouble(no_machine(own.name))
+    require_simulated(own)
     require_root_rights()
     with locks.exclusive(own.lock, "trust-host", own.name):
         progress = Progress(prepare.STEPS_FOR_CHANGES[own.name] + up.OWN_STEPS)
@@ -38,8 +37,7 @@ def _asked(session: Session, config: ConfigFile) -> list[str]:
     if found.only(state.INSTANCE) is None:
         raise Trouble(no_machine(session.stack))
     history = found.only(state.CONSOLE_HISTORY)
-    host = (config.settings().get("host") or {}) if config.exists() else {}
-    if host.get("hostKey"):
+    if config.host().get("hostKey"):
         raise Trouble(
             f"the host key of stack {session.stack} is the one of host.hostKey in {config.path.name}; correct it there, or remove it to have it "
             "read from the machine's console"

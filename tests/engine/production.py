@@ -15,12 +15,12 @@ from typing import Any
 import psycopg
 import yaml
 
+from sandbox.machine.names import LABEL
 from scripts.workstation import plugins
 from tests.engine.platform import CHECKOUT, PATIENCE_SECONDS, Platform, until
 
 TEMPLATE = CHECKOUT / "sandbox" / "prod-sim" / "Pulumi.prod-sim.yaml"
 PORTS = {"postgres": 5432, "pgbouncer": 6432, "redis": 6379}
-LABEL = "central-data-platform.simulated-oci"
 
 
 class Production(Platform):

@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sandbox.machine.names import LABEL
 from tests.engine.clone import Clone, clean_clone
 from tests.engine.platform import until
 
@@ -28,7 +29,6 @@ systemctl restart sshd
   echo '-----END SSH HOST KEY KEYS-----'
 } >/dev/console
 """
-LABEL = "central-data-platform.simulated-oci"
 
 
 @pytest.fixture(scope="module")
