@@ -234,7 +234,15 @@ case $1 in
     echo >>"$FAKE/loops-made"
     echo "7:$((900000 + $(wc -l <"$FAKE/loops-made"))) $2" >>"$FAKE/loops"
     ;;
-  --detach) [ -e "$FAKE/in-use" ] || sed -i "/^${2#/dev/} /d" "$FAKE/loops" ;;
+  --detach)
+    # As when another call was quicker, or when there are no rights.
+    if [ -e "$FAKE/detach-lost" ]; then sed -i "/^${2#/dev/} /d" "$FAKE/loops"; fi
+    if [ -e "$FAKE/detach-lost" ] || [ -e "$FAKE/detach-fails" ]; then
+      echo "losetup: $2: detach failed: No such device or address" >&2
+      exit 1
+    fi
+    [ -e "$FAKE/in-use" ] || sed -i "/^${2#/dev/} /d" "$FAKE/loops"
+    ;;
   --set-capacity) ;;
   *) exit 1 ;;
 esac
@@ -344,6 +352,22 @@ def test_a_loop_device_in_use_is_left_to_its_last_user(
     loop.detach(workstation.volume)
     assert workstation.asked("losetup --detach")
     assert len(workstation.loops()) == 1
+
+
+def test_a_loop_device_that_another_call_has_taken_away_is_no_fault(workstation: Workstation) -> None:
+    workstation.machines.create_volume(workstation.volume, 1)
+    loop.attach(workstation.volume)
+    workstation.write("detach-lost")
+    loop.detach(workstation.volume)
+    assert not workstation.loops()
+
+
+def test_a_loop_device_that_cannot_be_taken_away_is_told(workstation: Workstation) -> None:
+    workstation.machines.create_volume(workstation.volume, 1)
+    loop.attach(workstation.volume)
+    workstation.write("detach-fails")
+    with pytest.raises(MachineError, match=r"losetup --detach .*No such device or address"):
+        loop.detach(workstation.volume)
 
 
 def test_a_volume_that_is_not_there_gets_no_loop_device(workstation: Workstation) -> None:
