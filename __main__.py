@@ -3,6 +3,7 @@
 import pulumi
 
 from components import config
+from components.application import summary
 from components.hosts import open_host
 from components.platform import CentralDataPlatform, PlatformArgs
 
@@ -20,5 +21,6 @@ pulumi.export("redisAddress", f"{address}:{settings.redis.port}")
 pulumi.export("containers", platform.containers)
 pulumi.export("images", platform.images)
 pulumi.export("caCertificate", platform.ca_certificate)
+pulumi.export("applications", {a.name: summary(a, settings.srv_root) for a in settings.application_list})
 for key, value in host.outputs.items():
     pulumi.export(key, value)

@@ -108,7 +108,9 @@ class ServiceContainer(pulumi.ComponentResource):
                 {"host_path": m.source, "container_path": m.target, "read_only": m.read_only}
                 for m in service.mounts
             ],
-            networks_advanced=[{"name": args.network, "aliases": [service.name]}],
+            networks_advanced=[
+                {"name": args.network, "aliases": [service.name], "ipv4_address": service.address}
+            ],
             healthcheck={
                 "tests": list(service.health_test),
                 "interval": text.HEALTH_INTERVAL,

@@ -4,17 +4,22 @@ import pulumi
 
 from components.container import ServiceArgs, ServiceContainer
 from components.files import HostFile, write_file
+from components.hosts.base import keep
 from components.render import pgbouncer as text
+from components.render.passwords import PasswordFile, password_list
+from components.render.postgres import AUTH_ROLE
 from components.render.services import pgbouncer_service
+from components.verifiers import verifier
 
 UID = "1001"
 OWNER = f"{UID}:{UID}"
 
 
 class Pgbouncer(pulumi.ComponentResource):
-    """Ready when port 6432 answers and the configuration has been read; it starts after `database`, and takes over a change of `certificates`."""
+    """Ready when port 6432 answers and the configuration has been read (`ready`); it starts after `database`, and takes over a change of `certificates`."""
 
     service: ServiceContainer
+    ready: pulumi.Resource
 
     def __init__(
         self,
@@ -26,13 +31,12 @@ class Pgbouncer(pulumi.ComponentResource):
     ) -> None:
         super().__init__("central-data-platform:components:Pgbouncer", name, {}, opts)
         settings, host = args.settings, args.host
-        users = args.secrets.pgbouncer_auth_password.apply(lambda p: text.userlist(auth_password=p))
         files = [
-            HostFile(path="config/pgbouncer/pgbouncer.ini", content=text.pgbouncer_ini(settings.pgbouncer)),
-            HostFile(path="config/pgbouncer/pg_hba.conf", content=text.pgbouncer_hba(settings)),
             HostFile(
-                path="config/pgbouncer/userlist.txt", content=users, mode="0400", owner=OWNER, secret=True
+                path="config/pgbouncer/pgbouncer.ini",
+                content=text.pgbouncer_ini(settings.pgbouncer, settings.application_list),
             ),
+            HostFile(path="config/pgbouncer/pg_hba.conf", content=text.pgbouncer_hba(settings)),
         ]
         written = [
             write_file(
@@ -44,21 +48,29 @@ class Pgbouncer(pulumi.ComponentResource):
             )
             for file in files
         ]
+        # The role that looks the others up: a running PgBouncer and PostgreSQL change its password in one step.
+        password = keep(
+            host,
+            f"{name}-password",
+            "password.sh",
+            AUTH_ROLE,
+            stdin=_password_list(args),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.after, database]),
+        )
         self.service = ServiceContainer(
             name,
             pgbouncer_service(settings),
             args,
-            [*written, database],
+            [*written, password],
             opts=pulumi.ResourceOptions(parent=self),
         )
         reloaded = host.run(
             f"{name}-reload",
             "reload-pgbouncer.sh",
-            # Secret as a whole, since the user list is among them.
-            triggers=[pulumi.Output.from_input(file.content) for file in files],
+            triggers=[file.content for file in files],
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.service.container, *written]),
         )
-        host.run(
+        self.ready = host.run(
             f"{name}-certificate",
             "take-certificate.sh",
             self.service.service.name,
@@ -69,3 +81,20 @@ class Pgbouncer(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[reloaded]),
         )
         self.register_outputs({"image": self.service.image})
+
+
+def _password_list(args: ServiceArgs) -> pulumi.Output[str]:
+    password = args.secrets.pgbouncer_auth_password
+
+    def render(known: dict[str, str]) -> str:
+        users = PasswordFile(
+            path=f"{args.settings.srv_root}/config/pgbouncer/userlist.txt",
+            content=text.userlist(auth_password=known["password"]),
+            mode="0400",
+            owner=OWNER,
+        )
+        return password_list(known["verifier"], [users], reload_pgbouncer=True)
+
+    return pulumi.Output.all(
+        verifier=verifier(AUTH_ROLE, password, args.secrets.salt_key), password=password
+    ).apply(render)

@@ -5,22 +5,25 @@ from datetime import UTC, datetime
 
 import pulumi
 
+from components import redis as redis_component
+from components.application import Application, ApplicationArgs
 from components.config import Secrets
 from components.container import ServiceArgs
 from components.files import HostFile, write_file
-from components.hosts.base import Host, script_text
+from components.hosts.base import Host, keep, script_text
 from components.network import Network, NetworkArgs
 from components.pgbouncer import Pgbouncer
 from components.postgres import Postgres
 from components.redis import Redis
 from components.render.machine import bootstrap_sh
 from components.render.service import COMPOSE_PROJECT, compose_file
+from components.render.waivers import waivers_tsv
 from components.secrets_file import SecretsFile, SecretsFileArgs
 from components.settings import Image, ImageCatalogue, Settings
 from components.tls import Tls, TlsArgs
 
 # Operators run these by hand, from /srv/apps.
-INSTALLED_SCRIPTS = ("pooler.sh", "status.sh")
+INSTALLED_SCRIPTS = ("drop-application.sh", "pooler.sh", "status.sh")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,7 @@ class PlatformArgs:
 
 
 class CentralDataPlatform(pulumi.ComponentResource):
-    """Network, secrets file, PostgreSQL, Redis, PgBouncer, and the compose file that describes them."""
+    """Network, secrets file, PostgreSQL, Redis, PgBouncer, the compose file that describes them, and the applications."""
 
     containers: dict[str, pulumi.Output[str]]
     images: dict[str, pulumi.Output[str]]
@@ -62,7 +65,13 @@ class CentralDataPlatform(pulumi.ComponentResource):
         )
         secrets_file = SecretsFile(
             f"{name}-secrets",
-            SecretsFileArgs(secrets=args.secrets, srv_root=settings.srv_root, host=host, after=[tree]),
+            SecretsFileArgs(
+                secrets=args.secrets,
+                applications=settings.application_list,
+                srv_root=settings.srv_root,
+                host=host,
+                after=[tree],
+            ),
             mine,
         )
         tls = Tls(
@@ -91,6 +100,8 @@ class CentralDataPlatform(pulumi.ComponentResource):
             postgres.ready,
             mine,
         )
+        _place_applications(name, args, tls, [postgres.ready, redis.ready, pgbouncer.ready], mine)
+
         running = [postgres.service, redis.service, pgbouncer.service]
         self.images = {made.service.name: made.image for made in running}
         self.containers = {made.service.name: made.container.id for made in running}
@@ -111,6 +122,13 @@ class CentralDataPlatform(pulumi.ComponentResource):
             ),
             in_tree,
         )
+        write_file(
+            f"{name}-waivers",
+            host,
+            settings.srv_root,
+            HostFile(path="config/waivers.tsv", content=waivers_tsv(settings.application_list)),
+            in_tree,
+        )
         for script in INSTALLED_SCRIPTS:
             write_file(
                 f"{name}-{script}",
@@ -121,6 +139,40 @@ class CentralDataPlatform(pulumi.ComponentResource):
             )
         _write_bootstrap(name, host, settings.srv_root, in_tree)
         self.register_outputs({"containers": self.containers, "images": self.images})
+
+
+def _place_applications(
+    name: str, args: PlatformArgs, tls: Tls, after: list[pulumi.Resource], mine: pulumi.ResourceOptions
+) -> None:
+    """The applications of the settings get in, and then those that are no longer there are kept out."""
+    settings, host, secrets = args.settings, args.host, args.secrets
+    applications = settings.application_list
+    ready = [
+        Application(
+            f"{name}-application-{application.name}",
+            ApplicationArgs(
+                application=application,
+                settings=settings,
+                passwords=secrets.applications[application.name],
+                salt_key=secrets.salt_key,
+                ca_certificate=tls.ca_certificate,
+                host=host,
+                after=after,
+            ),
+            mine,
+        ).ready
+        for application in applications
+    ]
+    last = pulumi.ResourceOptions.merge(mine, pulumi.ResourceOptions(depends_on=[*after, *ready]))
+    redis_component.settle(f"{name}-redis-settled", host, applications, secrets, last)
+    keep(
+        host,
+        f"{name}-applications-closed",
+        "close-applications.sh",
+        settings.srv_root,
+        *(application.name for application in applications),
+        opts=last,
+    )
 
 
 def _write_bootstrap(name: str, host: Host, srv_root: str, opts: pulumi.ResourceOptions) -> None:

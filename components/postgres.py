@@ -2,12 +2,13 @@
 
 import pulumi
 
-from components.config import Secrets
 from components.container import ServiceArgs, ServiceContainer, image_for
 from components.files import HostFile, write_file
+from components.hosts.base import keep
 from components.render import postgres as text
-from components.render import scram
+from components.render.passwords import password_list
 from components.render.services import postgres_service
+from components.verifiers import verifier
 
 UID = "999"
 
@@ -74,23 +75,20 @@ class Postgres(pulumi.ComponentResource):
             triggers=[certificates],
             opts=pulumi.ResourceOptions(parent=self, depends_on=[reloaded]),
         )
-        self.ready = host.run(
+        roles = host.run(
             f"{name}-roles",
             "psql.sh",
-            stdin=_roles_sql(args.secrets),
-            secret=True,
+            stdin=text.roles_sql(),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.service.container, reloaded]),
         )
-        self.register_outputs({"image": self.service.image})
-
-
-def _roles_sql(secrets: Secrets) -> pulumi.Output[str]:
-    def render(values: dict[str, str]) -> str:
-        return text.roles_sql(
-            admin_verifier=scram.verifier(values["admin"], scram.salt(values["salt"], text.ADMIN)),
-            auth_verifier=scram.verifier(values["auth"], scram.salt(values["salt"], text.AUTH_ROLE)),
+        self.ready = keep(
+            host,
+            f"{name}-password",
+            "password.sh",
+            text.ADMIN,
+            stdin=verifier(text.ADMIN, args.secrets.postgres_password, args.secrets.salt_key).apply(
+                password_list
+            ),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[roles]),
         )
-
-    return pulumi.Output.all(
-        admin=secrets.postgres_password, auth=secrets.pgbouncer_auth_password, salt=secrets.salt_key
-    ).apply(render)
+        self.register_outputs({"image": self.service.image})

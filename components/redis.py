@@ -1,9 +1,14 @@
 """Redis 7.2: configuration, access list and container `redis-cache`."""
 
+from collections.abc import Mapping, Sequence
+
 import pulumi
 
+from components.application_settings import Application
+from components.config import Secrets
 from components.container import ServiceArgs, ServiceContainer
 from components.files import HostFile, write_file
+from components.hosts.base import Host, keep
 from components.render import redis as text
 from components.render.services import redis_service
 
@@ -11,9 +16,13 @@ OWNER = "999:999"
 
 
 class Redis(pulumi.ComponentResource):
-    """Ready when the container is healthy and its access list is the configured one; a change of `certificates` is taken over."""
+    """Ready when the container is healthy and lets in whom the configuration names (`ready`); a change of `certificates` is taken over.
+
+    A replaced password is good until `settle`.
+    """
 
     service: ServiceContainer
+    ready: pulumi.Resource
 
     def __init__(
         self,
@@ -25,8 +34,7 @@ class Redis(pulumi.ComponentResource):
         super().__init__("central-data-platform:components:Redis", name, {}, opts)
         settings, host = args.settings, args.host
         first = pulumi.ResourceOptions(parent=self, depends_on=args.after)
-        secrets = pulumi.Output.all(admin=args.secrets.redis_admin_password, salt=args.secrets.salt_key)
-        rules = secrets.apply(lambda s: text.users(admin_password=s["admin"], salt_key=s["salt"]))
+        rules = user_rules(settings.application_list, args.secrets)
 
         conf = write_file(
             f"{name}-redis.conf",
@@ -51,14 +59,42 @@ class Redis(pulumi.ComponentResource):
         self.service = ServiceContainer(
             name, redis_service(settings), args, [conf, acl], opts=pulumi.ResourceOptions(parent=self)
         )
-        host.run(
+        self.ready = host.run(
             f"{name}-reload",
             "reload-redis.sh",
-            stdin=pulumi.Output.all(rules, secrets).apply(
-                lambda known: text.reload_commands(known[0], salt_key=known[1]["salt"])
+            stdin=pulumi.Output.all(rules, args.secrets.salt_key).apply(
+                lambda known: text.reload_commands(known[0], salt_key=known[1])
             ),
             secret=True,
             triggers=[certificates],
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.service.container]),
         )
         self.register_outputs({"image": self.service.image})
+
+
+def user_rules(applications: Sequence[Application], secrets: Secrets) -> pulumi.Output[dict[str, str]]:
+    """The rules of the platform's users and of the applications', by name."""
+    with_redis = [(a, redis) for a in applications if (redis := secrets.applications[a.name].redis)]
+
+    def rules(known: Mapping[str, str]) -> dict[str, str]:
+        own = text.users(admin_password=known["redis admin"], salt_key=known["salt key"])
+        return own | {a.name: text.application_user(a, known[a.name]) for a, _ in with_redis}
+
+    return pulumi.Output.all(
+        **{"redis admin": secrets.redis_admin_password, "salt key": secrets.salt_key},
+        **{a.name: password for a, password in with_redis},
+    ).apply(rules)
+
+
+def settle(
+    name: str,
+    host: Host,
+    applications: Sequence[Application],
+    secrets: Secrets,
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Resource:
+    """Take away replaced passwords and users that are no longer configured, once whoever needs the new ones has them."""
+    stdin = pulumi.Output.all(user_rules(applications, secrets), secrets.salt_key).apply(
+        lambda known: text.authentication(known[1]) + text.users_acl(known[0])
+    )
+    return keep(host, name, "redis-users.sh", stdin=stdin, opts=opts)

@@ -1,10 +1,11 @@
 """/srv/config/platform.env, the single source of secrets on the host."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
 
+from components.application_settings import Application
 from components.config import Secrets
 from components.files import HostFile, write_file
 from components.hosts.base import Host
@@ -16,6 +17,7 @@ class SecretsFileArgs:
     """What goes into the file, and where it is; `after` has made its folder."""
 
     secrets: Secrets
+    applications: Sequence[Application]
     srv_root: str
     host: Host
     after: Sequence[pulumi.Resource]
@@ -31,6 +33,7 @@ class SecretsFile(pulumi.ComponentResource):
             POSTGRES_PASSWORD=secrets.postgres_password,
             PGBOUNCER_AUTH_PASSWORD=secrets.pgbouncer_auth_password,
             REDIS_ADMIN_PASSWORD=secrets.redis_admin_password,
+            **_of_applications(args.applications, secrets),
         ).apply(env_file)
         write_file(
             f"{name}-file",
@@ -40,3 +43,15 @@ class SecretsFile(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=args.after),
         )
         self.register_outputs({})
+
+
+def _of_applications(
+    applications: Sequence[Application], secrets: Secrets
+) -> Mapping[str, pulumi.Output[str]]:
+    found: dict[str, pulumi.Output[str]] = {}
+    for application in applications:
+        passwords = secrets.applications[application.name]
+        found[application.secret_name("DB")] = passwords.database
+        if passwords.redis:
+            found[application.secret_name("REDIS")] = passwords.redis
+    return found

@@ -9,11 +9,18 @@ import re
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_origin
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from components.application_settings import (
+    Application,
+    ApplicationName,
+    ApplicationSettings,
+    applications_of,
+    name_faults,
+)
 from components.host_settings import LOOPBACK, HostSettings, OciHostSettings
 from components.model import Address, Model, Subnet
 
@@ -49,6 +56,28 @@ class NetworkSettings(Model):
         """The range that Docker gives out, or the subnet's lower half."""
         return self.dynamic_range or next(self.subnet.subnets())
 
+    def has_free(self, address: IPv4Address) -> bool:
+        """Whether an address may be given to one container: it is in the subnet, and Docker gives it to nobody."""
+        return (
+            address in self.subnet
+            and address not in self.container_range
+            and address not in (self.subnet[0], self.subnet[-1], self.gateway_address)
+        )
+
+    @property
+    def pooler_address(self) -> IPv4Address:
+        """PgBouncer's own: the highest that is free, so that PostgreSQL can tell it from other clients. Raises ValueError where none is."""
+        address = self.subnet[-2]
+        while address > self.subnet[0]:
+            if self.has_free(address):
+                return address
+            # Below the whole of what Docker gives out: a range may have millions of addresses.
+            address = self.container_range[0] - 1 if address in self.container_range else address - 1
+        raise ValueError(
+            f"dynamicRange {self.container_range} leaves no address of subnet {self.subnet} for PgBouncer and applications; "
+            "write a smaller part of it, such as its lower half"
+        )
+
     @model_validator(mode="after")
     def addresses_fit(self) -> Self:
         if self.subnet.prefixlen > 28:
@@ -64,6 +93,8 @@ class NetworkSettings(Model):
             raise ValueError(
                 f"dynamicRange {self.container_range} is not part of subnet {self.subnet}; write a part of it"
             )
+        # Raises where no address is left.
+        _ = self.pooler_address
         said = self.publish_address
         if said and (said.is_unspecified or said.is_global):
             raise ValueError(
@@ -189,6 +220,14 @@ class Settings(Model):
     postgres: PostgresSettings = PostgresSettings()
     redis: RedisSettings = RedisSettings()
     pgbouncer: PgbouncerSettings = PgbouncerSettings()
+    applications: dict[ApplicationName, ApplicationSettings] = Field(
+        default_factory=dict[str, ApplicationSettings]
+    )
+
+    @property
+    def application_list(self) -> list[Application]:
+        """The applications in the order of their names."""
+        return applications_of(self.applications)
 
     @property
     def publish_address(self) -> IPv4Address:
@@ -248,6 +287,27 @@ class Settings(Model):
                 f"pgbouncer.poolSize {self.pgbouncer.pool_size} is above postgres.maxConnections {self.postgres.max_connections} "
                 f"less {RESERVED_CONNECTIONS} kept in reserve; write {most} or less"
             )
+        return self
+
+    @model_validator(mode="after")
+    def applications_fit(self) -> Self:
+        applications = self.application_list
+        faults = list(name_faults(applications))
+        for application in applications:
+            address = application.settings.address
+            if address and not (self.network.has_free(address) and address != self.network.pooler_address):
+                faults.append(
+                    f"applications.{application.name}.address {address} cannot be an application's; write one of subnet {self.network.subnet} "
+                    f"that is not in {self.network.container_range}, nor the gateway, nor PgBouncer's {self.network.pooler_address}"
+                )
+        wanted = sum(application.connections for application in applications)
+        if wanted > self.postgres.max_connections - RESERVED_CONNECTIONS:
+            faults.append(
+                f"the applications' pool and directConnections add up to {wanted}, and postgres.maxConnections is {self.postgres.max_connections}, "
+                f"{RESERVED_CONNECTIONS} of them kept in reserve; write less, or postgres.maxConnections {wanted + RESERVED_CONNECTIONS} or more"
+            )
+        if faults:
+            raise ValueError("; and ".join(faults))
         return self
 
 
@@ -325,7 +385,12 @@ def _sentence(model: type[Model], fault: dict[str, Any], where: str, others: Seq
 def _keys_beside(model: type[Model], location: list[str]) -> list[str]:
     """The names that may stand where a misspelt one was found."""
     candidates = [model]
+    # Of an object whose keys are names that the operator chooses, such as an application's.
+    named: list[type[Model]] = []
     for part in location[:-1]:
+        if named:
+            candidates, named = named, []
+            continue
         tagged = [
             m
             for m in candidates
@@ -336,7 +401,8 @@ def _keys_beside(model: type[Model], location: list[str]) -> list[str]:
             continue
         fields = (f for m in candidates for n, f in m.model_fields.items() if to_camel(n) == part)
         annotation = next(fields).annotation
-        candidates = [
+        models = [
             m for m in get_args(annotation) or (annotation,) if isinstance(m, type) and issubclass(m, Model)
         ]
+        candidates, named = ([], models) if get_origin(annotation) is dict else (models, [])
     return [to_camel(name) for name in candidates[0].model_fields]

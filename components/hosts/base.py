@@ -10,6 +10,8 @@ import pulumi
 import pulumi_command as command
 import pulumi_docker as docker
 
+from components.host_state import HostState
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 # What a script on the host is to other components.
@@ -58,6 +60,26 @@ class Host(Protocol):
         delete: what a script has made outlives its resource.
         """
         ...
+
+
+def keep(
+    host: Host,
+    name: str,
+    script: str,
+    *arguments: pulumi.Input[str],
+    stdin: pulumi.Input[str] = "",
+    triggers: Sequence[pulumi.Input[str]] = (),
+    opts: pulumi.ResourceOptions | None = None,
+) -> HostState:
+    """What scripts/host/<script> brings about by `apply ARGUMENTS…` and looks at by `check ARGUMENTS…`, as root on the host."""
+    return HostState(
+        name,
+        apply=host.words(script, "apply", *arguments),
+        check=host.words(script, "check", *arguments),
+        stdin=stdin,
+        triggers=triggers,
+        opts=pulumi.ResourceOptions.merge(host.bound, opts),
+    )
 
 
 def script_text(script: str, folder: str = "host") -> str:

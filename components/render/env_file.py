@@ -24,14 +24,17 @@ def secret_fault(value: str) -> str | None:
     return None
 
 
-def quote(value: str) -> str:
-    r"""One value, quoted. Raises SettingsError for what `secret_fault` refuses.
+def quote(value: str, *, bare: bool = False) -> str:
+    r"""One value, quoted; with `bare` only where it has to be. Raises SettingsError for what `secret_fault` refuses.
 
     In single quotes sh takes everything as it is, and compose all but a backslash before the closing quote
-    (compose-go, dotenv/parser.go); in double quotes both undo \\, \" and \$, but only sh undoes \`.
+    (compose-go, dotenv/parser.go); in double quotes both undo \\, \" and \$, but only sh undoes \`. `docker run --env-file`
+    keeps quotes as a part of the value, so that what needs none had better have none.
     """
     if fault := secret_fault(value):
         raise SettingsError(f"a value for platform.env {fault}; choose one of [A-Za-z0-9_-]")
+    if bare and re.fullmatch(r"[A-Za-z0-9_./:@%+,-]+", value):
+        return value
     if "'" not in value and not _ends_in_escape(value):
         return f"'{value}'"
     return '"' + re.sub(r'([\\"$])', r"\\\1", value) + '"'

@@ -1,17 +1,24 @@
 """Text of PgBouncer's configuration."""
 
-from components.render.postgres import ADMIN, AUTH_ROLE, hba_lines, proxied
+from collections.abc import Sequence
+
+from components.application_settings import Application
+from components.render.postgres import ADMIN, AUTH_ROLE, application_rules, everybody, hba_lines, proxied
 from components.settings import PgbouncerSettings, Settings
 
 CONFIG_DIR = "/etc/pgbouncer"
 
 
-def pgbouncer_ini(settings: PgbouncerSettings) -> str:
+def pgbouncer_ini(settings: PgbouncerSettings, applications: Sequence[Application] = ()) -> str:
     """pgbouncer.ini (https://www.pgbouncer.org/config.html). Everything that a setting changes is taken at a reload."""
+    # Its parser knows no quotes here, and takes all that may be in a database's name as it is.
+    pools = "".join(
+        f"{a.database} = host=postgres-db port=5432 pool_size={a.settings.pool}\n" for a in applications
+    )
     return f"""\
 ; Made by Pulumi. A change is reloaded.
 [databases]
-* = host=postgres-db port=5432
+{pools}* = host=postgres-db port=5432
 
 [pgbouncer]
 listen_addr = *
@@ -55,12 +62,9 @@ def pgbouncer_hba(settings: Settings) -> str:
     The console of user pgbouncer over the socket needs no line: its uid decides.
     """
     rules = [
-        ("local", "all", "all", "", "scram-sha-256"),
         *(("host", "all", "all", proxy, "reject") for proxy in proxied(settings)),
-        ("host", "all", "all", "127.0.0.1/32", "scram-sha-256"),
-        ("host", "all", "all", str(settings.network.subnet), "scram-sha-256"),
-        *(("hostssl", "all", "all", str(client), "scram-sha-256") for client in settings.outside_clients),
-        ("host", "all", "all", "all", "reject"),
+        *application_rules(settings),
+        *everybody(settings),
     ]
     return "# Made by Pulumi. Everybody proves a password, from outside over TLS.\n" + hba_lines(rules)
 

@@ -9,6 +9,9 @@ CONFIG_DIR = "/etc/postgresql"
 ADMIN = "platform_admin"
 AUTH_ROLE = "pgbouncer_auth"
 
+# Type, database, user, address and method.
+HbaRule = tuple[str, str, str, str, str]
+
 # A parameter of this set takes effect only when the server starts (context "postmaster" in pg_settings).
 AT_START = (
     "listen_addresses",
@@ -93,21 +96,62 @@ def _lines(values: Mapping[str, str]) -> str:
 def pg_hba_conf(settings: Settings) -> str:
     """pg_hba.conf: the first line that fits decides."""
     subnet = str(settings.network.subnet)
+    pooler = f"{settings.network.pooler_address}/32"
     rules = [
         ("local", "all", ADMIN, "", "peer map=operator"),
-        ("local", "all", "all", "", "scram-sha-256"),
         *(("host", "all", "all", proxy, "reject") for proxy in proxied(settings)),
         ("host", "postgres", AUTH_ROLE, subnet, "scram-sha-256"),
         ("host", "all", AUTH_ROLE, "all", "reject"),
-        ("host", "all", "all", "127.0.0.1/32", "scram-sha-256"),
-        ("host", "all", "all", subnet, "scram-sha-256"),
-        *(("hostssl", "all", "all", str(client), "scram-sha-256") for client in settings.outside_clients),
-        ("host", "all", "all", "all", "reject"),
+        *application_rules(settings, hemmed_from=[pooler]),
+        *everybody(settings),
     ]
     return (
         "# Made by Pulumi. Root inside the container is the operator; everybody else proves a password, from outside over TLS.\n"
         + hba_lines(rules)
     )
+
+
+def everybody(settings: Settings, database: str = "all", user: str = "all") -> list[HbaRule]:
+    """Who may connect to a database as a user, and that nobody else may."""
+    method = "scram-sha-256"
+    return [
+        ("local", database, user, "", method),
+        ("host", database, user, "127.0.0.1/32", method),
+        ("host", database, user, str(settings.network.subnet), method),
+        *(("hostssl", database, user, str(client), method) for client in settings.outside_clients),
+        *forbidden(user),
+    ]
+
+
+def forbidden(user: str) -> list[HbaRule]:
+    """That a user may connect to nothing more."""
+    # Over the socket, no line that fits is a refusal too.
+    return [
+        *([("local", "all", user, "", "reject")] if user != "all" else []),
+        ("host", "all", user, "all", "reject"),
+    ]
+
+
+def application_rules(settings: Settings, *, hemmed_from: Sequence[str] = ()) -> list[HbaRule]:
+    """Each application's login into its own database alone, wherever else somebody may have opened one to everybody.
+
+    One whose weak password is waived comes from its own address alone, and from `hemmed_from`.
+    """
+    rules: list[HbaRule] = []
+    for application in settings.application_list:
+        database, user = hba_name(application.database), hba_name(application.login)
+        if application.settings.password_waiver:
+            places = [f"{application.settings.address}/32", *hemmed_from]
+            rules += [("host", database, user, place, "scram-sha-256") for place in places]
+            rules += forbidden(user)
+        else:
+            rules += everybody(settings, database, user)
+    return rules
+
+
+def hba_name(name: str) -> str:
+    """A name that is nothing but a name: bare, `all` and `replication` mean something, and + and / too."""
+    return f'"{name}"'
 
 
 def proxied(settings: Settings) -> list[str]:
@@ -122,8 +166,8 @@ def proxied(settings: Settings) -> list[str]:
     return [f"{settings.network.gateway_address}/32"]
 
 
-def hba_lines(rules: Sequence[tuple[str, str, str, str, str]]) -> str:
-    """Type, database, user, address and method of each rule, in columns."""
+def hba_lines(rules: Sequence[HbaRule]) -> str:
+    """The rules in columns."""
     widths = [max(len(rule[column]) for rule in rules) for column in range(4)]
     return "".join(
         "  ".join([*(c.ljust(w) for c, w in zip(rule, widths, strict=False)), rule[4]]) + "\n"
@@ -136,25 +180,27 @@ def pg_ident_conf() -> str:
     return f"# Made by Pulumi.\noperator  root      {ADMIN}\noperator  postgres  {ADMIN}\n"
 
 
-def roles_sql(*, admin_verifier: str, auth_verifier: str) -> str:
-    """The platform's own roles. Running it again changes nothing.
+def roles_sql() -> str:
+    """The platform's own roles, without their passwords. Running it again changes nothing.
 
     PgBouncer looks passwords up through a SECURITY DEFINER function, so that its role may read no table of passwords
-    (https://www.pgbouncer.org/config.html, auth_query).
+    (https://www.pgbouncer.org/config.html, auth_query). The function is volatile: while a password is being changed it waits,
+    and has to see what holds afterwards.
     """
     return f"""\
+SET client_min_messages = warning;
 BEGIN;
-SET LOCAL log_min_duration_statement = -1;
-ALTER ROLE {ADMIN} PASSWORD '{admin_verifier}';
 ALTER ROLE {ADMIN} SET statement_timeout = 0;
 SELECT 'CREATE ROLE {AUTH_ROLE}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{AUTH_ROLE}') \\gexec
-ALTER ROLE {AUTH_ROLE} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT CONNECTION LIMIT 20
-  PASSWORD '{auth_verifier}';
+ALTER ROLE {AUTH_ROLE} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT CONNECTION LIMIT 20;
+-- These are the platform's: applications have databases of their own.
+REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC;
+GRANT CONNECT ON DATABASE postgres TO {AUTH_ROLE};
 CREATE SCHEMA IF NOT EXISTS pgbouncer AUTHORIZATION {ADMIN};
 REVOKE ALL ON SCHEMA pgbouncer FROM PUBLIC;
 GRANT USAGE ON SCHEMA pgbouncer TO {AUTH_ROLE};
 CREATE OR REPLACE FUNCTION pgbouncer.user_lookup(name text, OUT uname name, OUT phash text) RETURNS SETOF record
-  LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+  LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog
   AS $$SELECT rolname, rolpassword FROM pg_authid
        WHERE rolname = $1 AND rolcanlogin AND (rolvaliduntil IS NULL OR rolvaliduntil > now())$$;
 REVOKE ALL ON FUNCTION pgbouncer.user_lookup(text) FROM PUBLIC;

@@ -2,7 +2,9 @@
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 
+from components.application_settings import Application, RedisOptIn
 from components.settings import RedisSettings
 
 CONFIG_DIR = "/etc/redis"
@@ -10,6 +12,21 @@ PORT, TLS_PORT = 6379, 6380
 CERTIFICATE, KEY = f"{CONFIG_DIR}/tls/server.crt", f"{CONFIG_DIR}/tls/server.key"
 ADMIN = "admin"
 OPERATOR = "operator"
+
+# What works on keys and channels that the server looks at, and what concerns the connection alone. Then, without what names
+# or counts other users' keys and channels: CLIENT TRACKING in broadcast mode tells of every key that is written.
+_SAFE_COMMANDS = (
+    "-@all +@read +@write +@connection +@transaction +@pubsub -@dangerous -@admin -@scripting -scan -randomkey -dbsize -pubsub "
+    "-client|tracking -client|trackinginfo -client|caching -client|getredir +memory|usage +time +command"
+)
+_OPT_IN: dict[RedisOptIn, str] = {
+    "scan": "+scan",
+    "keys": "+keys",
+    "randomkey": "+randomkey",
+    # In a script too, each command is looked at by the user's own rights.
+    "scripts": "+eval +eval_ro +evalsha +evalsha_ro +script|load +script|exists",
+    "info": "+info",
+}
 
 
 def redis_conf(settings: RedisSettings) -> str:
@@ -62,19 +79,40 @@ def users(*, admin_password: str, salt_key: str) -> dict[str, str]:
     }
 
 
+def application_user(application: Application, password: str) -> str:
+    """The rules of an application's user: keys and channels that begin with its prefix, and safe commands.
+
+    Which commands are in which category: https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/#command-categories
+    """
+    allowed = application.settings.redis.allow if application.settings.redis else []
+    further = "".join(f" {_OPT_IN[name]}" for name in sorted(set(allowed)))
+    prefix = f"{application.key_prefix}*"
+    return f"on sanitize-payload #{_sha256(password)} ~{prefix} resetchannels &{prefix} {_SAFE_COMMANDS}{further}"
+
+
 def users_acl(rules: dict[str, str]) -> str:
     """users.acl, read when the server starts."""
     return "".join(f"user {name} {rule}\n" for name, rule in rules.items())
 
 
-def reload_commands(rules: dict[str, str], *, salt_key: str) -> str:
-    """Commands that bring the running server to the same rules, without the disconnections of ACL LOAD, and to its certificate.
+def reload_commands(rules: Mapping[str, str], *, salt_key: str) -> str:
+    """Commands that give the running server the same rules, without the disconnections of ACL LOAD, and its certificate.
 
-    It reads both files again although their names stay the same, and goes on with the old ones where they do not fit.
+    A user's earlier password stays good beside the new one, until applications have the new one and redis-users.sh takes it
+    away. The server reads both files of the certificate again although their names stay the same, and goes on with the old
+    ones where they do not fit.
     """
-    sets = "".join(f"ACL SETUSER {name} reset {rule}\n" for name, rule in rules.items())
+    sets = "".join(
+        f"ACL SETUSER {name} resetkeys resetchannels clearselectors -@all {rule}\n"
+        for name, rule in rules.items()
+    )
     certificate = f"CONFIG SET tls-cert-file {CERTIFICATE} tls-key-file {KEY}\n"
-    return f"AUTH {OPERATOR} {operator_password(salt_key)}\n{sets}{certificate}"
+    return f"{authentication(salt_key)}{sets}{certificate}"
+
+
+def authentication(salt_key: str) -> str:
+    """The command with which `up` becomes user operator."""
+    return f"AUTH {OPERATOR} {operator_password(salt_key)}\n"
 
 
 def _sha256(password: str) -> str:

@@ -52,6 +52,8 @@ class Service:
     labels: tuple[tuple[str, str], ...] = ()
     # Services that must be healthy before this one starts.
     after: Sequence[str] = ()
+    # Its own address on the network; without one, Docker gives it any.
+    address: str | None = None
 
 
 def compose_service(service: Service, image: str) -> dict[str, Any]:
@@ -62,7 +64,7 @@ def compose_service(service: Service, image: str) -> dict[str, Any]:
         "container_name": service.name,
         "restart": "unless-stopped",
         "command": list(service.command),
-        "networks": [NETWORK],
+        "networks": {NETWORK: {"ipv4_address": service.address}} if service.address else [NETWORK],
         "ports": [
             {
                 "host_ip": address,

@@ -89,6 +89,8 @@ def pgbouncer_service(settings: Settings) -> Service:
         stop_grace_seconds=30,
         user="1001:1001",
         after=["postgres-db"],
+        # PostgreSQL lets some roles in through the pooler and from one more address only.
+        address=str(settings.network.pooler_address),
     )
 
 

@@ -80,6 +80,18 @@ certificates() {
   done
 }
 
+# A weak password that is put up with is never fine.
+waivers() {
+  [ -f "$srv/config/waivers.tsv" ] || return 0
+  grep -v '^#' "$srv/config/waivers.tsv" | while IFS=$tab read -r application until reason; do
+    if [ "$(date -u +%Y%m%d)" -gt "$(echo "$until" | tr -d -)" ]; then
+      check "waiver-$application" fail "its leave for a weak password ended on $until ($reason); set a strong one"
+    else
+      check "waiver-$application" warn "weak password until $until: $reason"
+    fi
+  done
+}
+
 checks() {
   if ! docker version >/dev/null 2>&1; then
     check docker fail "the Docker engine does not answer; start it (systemctl start docker)"
@@ -106,6 +118,7 @@ checks() {
   data_volume
   machine_services
   certificates
+  waivers
 }
 
 json_text() {

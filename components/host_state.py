@@ -1,0 +1,107 @@
+"""Something on the host that can drift: a script brings it about, finds what differs, and repairs it.
+
+pulumi-command reads nothing back, so a refresh would never find a change by hand (docs/decisions/0014-host-state.md). The
+engine runs the provider below in a process of its own, which imports this module by its name: a stack's state knows it by
+`components.host_state`.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+from pulumi import dynamic
+
+# What ssh and docker need, and no more: the engine's environment holds the way to the stack's secrets.
+PASSED_ON = ("PATH", "HOME", "SSH_AUTH_SOCK")
+# What a host command is made from; a change of any of them runs `apply` again.
+INPUTS = ("apply", "check", "stdin", "triggers")
+
+
+class ScriptFailed(Exception):
+    """What a script has printed on standard error, its reason last."""
+
+
+class _HostStateProvider(dynamic.ResourceProvider):
+    """`apply` and `check` are words to start; both read `stdin`. `check` prints a line for each difference."""
+
+    def create(self, props: dict[str, Any]) -> dynamic.CreateResult:
+        return dynamic.CreateResult("host-state", _applied(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> dynamic.UpdateResult:
+        return dynamic.UpdateResult(_applied(_news))
+
+    def read(self, id_: str, props: dict[str, Any]) -> dynamic.ReadResult:
+        return dynamic.ReadResult(id_, {**props, "differences": _differences(props)})
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> dynamic.DiffResult:
+        changed = any(_olds.get(name) != _news.get(name) for name in INPUTS)
+        return dynamic.DiffResult(changes=changed or bool(_olds.get("differences")))
+
+
+def _applied(props: Mapping[str, Any]) -> dict[str, Any]:
+    _run(props["apply"], props)
+    if left := _differences(props):
+        _fail(
+            f"after it was put in order, this still differs: {'; '.join(left)}; something else changes it meanwhile, run up again"
+        )
+    return {**{name: props.get(name) for name in INPUTS}, "differences": []}
+
+
+def _differences(props: Mapping[str, Any]) -> list[str]:
+    return _run(props["check"], props).splitlines()
+
+
+def _run(words: Sequence[str], props: Mapping[str, Any]) -> str:
+    ran = subprocess.run(
+        words,
+        input=props.get("stdin") or "",
+        env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ran.returncode:
+        _fail(ran.stderr.strip() or f"a script on the host ended with {ran.returncode} and printed nothing")
+    return ran.stdout
+
+
+def _fail(sentence: str) -> None:
+    # The engine shows what the provider raises with its trace, which here would hide the sentence.
+    sys.tracebacklimit = 0
+    raise ScriptFailed(sentence) from None
+
+
+class HostState(dynamic.Resource, module="host", name="State"):
+    """Made, changed and repaired by `up`; `differences` is filled by a refresh, and what it finds is repaired by the next `up`.
+
+    Nothing is done on a delete: what a script has made outlives its resource. A secret `stdin` stays one in the state.
+    """
+
+    differences: pulumi.Output[list[str]]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        apply: pulumi.Output[list[str]],
+        check: pulumi.Output[list[str]],
+        stdin: pulumi.Input[str] = "",
+        triggers: Sequence[pulumi.Input[str]] = (),
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__(
+            _HostStateProvider(),
+            name,
+            {
+                "apply": apply,
+                "check": check,
+                "stdin": stdin,
+                "triggers": list(triggers),
+                # Filled by the provider.
+                "differences": None,
+            },
+            opts,
+        )
