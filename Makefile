@@ -1,16 +1,17 @@
 # The operator's commands; `make` alone lists them. STACK=local is this machine, prod-sim a simulated OCI on it, any other a stack of
-# your own backend. DB=name (psql), ARGS='…' (psql, redis-cli, status, preview, engine tests), CONFIRM=stack (destroy, recover-host,
-# trust-host), FILE=… (import-secrets), PORT_OFFSET=n (tunnel), INIT_FILE=answers.yaml (init-prod)
+# your own backend. DB=name (psql), ARGS='…' (psql, redis-cli, status, up, preview, engine tests), CONFIRM=stack (destroy, recover-host,
+# trust-host) or CONFIRM=application (drop-application), NAME=application (rotate, drop-application), STORE=database or redis (rotate),
+# FILE=… (import-secrets), PORT_OFFSET=n (tunnel), INIT_FILE=answers.yaml (init-prod)
 STACK ?= local
-export STACK DB CONFIRM FILE PORT_OFFSET INIT_FILE
+export STACK DB CONFIRM NAME STORE FILE PORT_OFFSET INIT_FILE
 
 run = @.venv/bin/python -m scripts.workstation.
 
-.PHONY: help setup init-prod up preview psql redis-cli status tunnel down destroy recover-host trust-host import-secrets check unit engine-tests test lock venv
+.PHONY: help setup init-prod up preview psql redis-cli status tunnel down destroy recover-host trust-host passwords rotate drop-application import-secrets check unit engine-tests test lock venv
 .DEFAULT_GOAL := help
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: venv ## Get the tools: virtual environment, Pulumi, Docker, docker compose
 	$(run)setup
@@ -18,8 +19,8 @@ setup: venv ## Get the tools: virtual environment, Pulumi, Docker, docker compos
 init-prod: venv ## Ask for the settings of a machine in OCI and write them (STACK=prod, INIT_FILE=answers.yaml)
 	$(run)init_prod
 
-up: venv ## Bring the platform up (STACK=local), or change it to what the settings say
-	$(run)up
+up: venv ## Bring the platform up (STACK=local), or change it to what the settings say (ARGS=--refresh finds drift)
+	$(run)up $(ARGS)
 
 preview: venv ## Show what `up` would change
 	$(run)preview $(ARGS)
@@ -47,6 +48,15 @@ recover-host: venv ## Make a new machine in the place of a lost one in OCI, on t
 
 trust-host: venv ## Read the host key of a machine in OCI anew from its console, after asking
 	$(run)trust_host
+
+passwords: venv ## Generate the passwords that the applications of the settings lack
+	$(run)passwords
+
+rotate: venv ## New passwords for an application (NAME=librarian STORE=redis), or a secret of the platform (NAME=postgresPassword)
+	$(run)rotate
+
+drop-application: venv ## Delete what an application that is no longer in the settings has left, after asking (NAME=librarian)
+	$(run)drop_application
 
 import-secrets: venv ## Read platform.env back into a stack that lost its secrets
 	$(run)import_secrets

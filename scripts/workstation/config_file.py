@@ -1,6 +1,5 @@
 """A stack's file, Pulumi.<stack>.yaml: its plain settings, and its secrets, which only pulumi can read."""
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,21 @@ from typing import Any
 
 import yaml
 
-from scripts.workstation import atomic
+from scripts.workstation import atomic, yaml_edit
 from scripts.workstation.paths import ROOT
-from scripts.workstation.session import Session
-from scripts.workstation.shell import logged
 from scripts.workstation.trouble import Trouble
 
 PROJECT = "central-data-platform"
+# The one object of secrets: application, then store.
+APPLICATION_PASSWORDS = "applicationPasswords"
+
+# The bare key of a secret, and, where that is an object, the keys within it.
+SecretPath = tuple[str, ...]
+
+
+def place(path: SecretPath) -> tuple[str, ...]:
+    """Where something of ours is in the document."""
+    return ("config", f"{PROJECT}:{path[0]}", *path[1:])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,18 +45,25 @@ class ConfigFile:
         return {
             key.partition(":")[2]: value
             for key, value in values.items()
-            if key.startswith(f"{PROJECT}:") and not (isinstance(value, dict) and "secure" in value)
+            if key.startswith(f"{PROJECT}:")
+            and key != f"{PROJECT}:{APPLICATION_PASSWORDS}"
+            and not (isinstance(value, dict) and "secure" in value)
         }
 
     def host(self) -> dict[str, Any]:
         """What the settings say of the host; nothing where there is no file yet."""
         return (self.settings().get("host") or {}) if self.exists() else {}
 
-    def has_secret(self, key: str) -> bool:
+    def value(self, *path: str) -> Any:
+        """What the file holds at a bare key and the keys within it, as it is written there, or None."""
+        found: Any = self.load() if self.exists() else None
+        for key in place(path):
+            found = found.get(key) if isinstance(found, dict) else None
+        return found
+
+    def has_secret(self, *path: str) -> bool:
         """Whether the file holds a secret, encrypted."""
-        if not self.exists():
-            return False
-        value = (self.load().get("config") or {}).get(f"{PROJECT}:{key}")
+        value = self.value(*path)
         return isinstance(value, dict) and "secure" in value
 
     def change_settings(self, changes: Mapping[str, Any]) -> None:
@@ -66,28 +80,10 @@ class ConfigFile:
         """Write the whole file, for its owner alone."""
         atomic.write(self.path, self.header + yaml.safe_dump(dict(document), sort_keys=False), 0o600)
 
-    def set_secrets(self, session: Session, values: Mapping[str, str]) -> None:
-        """Encrypt secrets into the file, all or none; they travel on standard input."""
-        if not values:
-            return
-        work = self.path.with_name(f"{self.path.stem}.new.yaml")
-        shutil.copy(self.path, work)
-        try:
-            for key, value in values.items():
-                logged(
-                    [
-                        *(session.executable, "config", "set", "--secret", f"{PROJECT}:{key}"),
-                        *("--stack", session.stack, "--config-file", str(work), "--non-interactive"),
-                    ],
-                    log="config-set",
-                    failure=f"the secret {key} of stack {session.stack} could not be set",
-                    environment=session.environment,
-                    cwd=ROOT,
-                    stdin=value,
-                )
-            work.replace(self.path)
-        finally:
-            work.unlink(missing_ok=True)
+    def remove(self, *path: str) -> None:
+        """Take a value out; the file's comments stay."""
+        text = yaml_edit.remove(self.path.read_text(encoding="utf-8"), place(path))
+        atomic.write(self.path, text, self.path.stat().st_mode & 0o777)
 
 
 def of_stack(name: str) -> ConfigFile:

@@ -26,9 +26,14 @@ _SILENT = {"same", "refresh", "replace", "read-replacement", "discard-replaced",
 _FAILED_COMMAND = re.compile(
     r"(?P<ending>[^\n:]*): running +\"(?P<program>[^ \"]*)(?:[^\"\\]|\\.)*\":\n?(?P<output>.*)", re.DOTALL
 )
+# How the engine shows what a dynamic resource's provider raises: the exception's module and name before its text.
+_RAISED = re.compile(r"(?:[a-z_]\w*\.)+[A-Z]\w*: +(?P<said>.*)", re.DOTALL)
 _WRAPPING = re.compile(
     r"\s*(?:[a-z]+ing urn:\S+: )?(?:\d+ errors? occurred:\s*)?\*\s+|\s*[a-z]+ing urn:\S+: "
 )
+# The component of one application, by the name that the program gives it.
+_APPLICATION = "central-data-platform:components:Application"
+_APPLICATION_NAME = "platform-application-"
 # Said after the error that matters, once more in other words.
 _CONSEQUENCES = ("an unhandled error occurred: program exited", "update failed", "preview failed")
 
@@ -51,16 +56,35 @@ def without_wrapping(message: str) -> str:
 
 
 def without_script(message: str, stack: str) -> str:
-    """What a failed command has printed, without the whole text of the script that the command plugin puts before it."""
+    """What a failed command or script has printed, without what the plugin that ran it puts before it."""
+    if raised := _RAISED.fullmatch(message):
+        return _last_words(raised["said"])
     found = _FAILED_COMMAND.search(message)
     if found is None:
         return message
     ending, output = found["ending"].strip(), found["output"].strip()
     if found["program"] == "ssh" and ending.endswith(f" {ssh.OWN_FAILURE}"):
         return ssh.fault(output, stack)
+    return _last_words(output) or f"a command ended with {ending} and printed nothing"
+
+
+def _last_words(output: str) -> str:
     # Before its last words a script may have shown what the tools in it print.
     lines = [line.strip() for line in output.splitlines() if line.strip()][-LAST_WORDS:]
-    return "\n       ".join(lines) or f"a command ended with {ending} and printed nothing"
+    return "\n       ".join(lines)
+
+
+def kept_application(step: Mapping[str, Any], stack: str) -> str | None:
+    """What became of an application whose component an `up` has deleted."""
+    name = name_of(step["urn"])
+    if step["op"] != "delete" or step["type"] != _APPLICATION or not name.startswith(_APPLICATION_NAME):
+        return None
+    application = name.removeprefix(_APPLICATION_NAME)
+    suffix = "" if stack == "local" else f" STACK={stack}"
+    return (
+        f"application {application} is no longer in the settings: its access is closed, its data is kept; "
+        f"delete for good: make drop-application NAME={application}{suffix}"
+    )
 
 
 class Narrator:
@@ -72,8 +96,10 @@ class Narrator:
         clock: Callable[[], float] = time.monotonic,
         *,
         stack: str = "local",
+        removing_all: bool = False,
     ) -> None:
         self._say = say
+        self._removing_all = removing_all
         self._stack = stack
         self._clock = clock
         self._under_way: dict[str, tuple[str, float]] = {}
@@ -110,6 +136,8 @@ class Narrator:
         text, began = self._under_way.pop(step["urn"], ("", 0.0))
         if text:
             self._speak(f"{_DONE.get(step['op'], step['op'])} {text} ({duration(self._clock() - began)})")
+        if not self._removing_all and (kept := kept_application(step, self._stack)):
+            self._speak(kept)
 
     def _failed(self, step: Mapping[str, Any]) -> None:
         self._under_way.pop(step["urn"], None)

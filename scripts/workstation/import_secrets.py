@@ -2,11 +2,11 @@
 
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from scripts.workstation import config_file, env_file, locks, prepare, secret_values
-from scripts.workstation.config_file import ConfigFile
-from scripts.workstation.progress import Progress
+from scripts.workstation import applications, encryption, env_file, prepare, secret_values, stack_file
+from scripts.workstation.config_file import PROJECT, ConfigFile, SecretPath
 from scripts.workstation.shell import read_as_root
 from scripts.workstation.stack import OwnStack
 from scripts.workstation.trouble import Trouble, command
@@ -16,25 +16,28 @@ KEYS = {
     "PGBOUNCER_AUTH_PASSWORD": "pgbouncerAuthPassword",
     "REDIS_ADMIN_PASSWORD": "redisAdminPassword",
 }
+# How the lines of the applications' passwords begin.
+APPLICATIONS = "APP_"
 
 
 def main() -> int:
     """FILE names another file than the stack's own platform.env; - is standard input."""
-    own = prepare.own_stack()
-    if own is not None:
-        with locks.exclusive(own.lock, "import-secrets", own.name):
-            session = prepare.for_secrets(own, Progress(1))
-            source = _source(own)
-            own.config.set_secrets(session, _with_salt_key(own.config, _wanted(source)))
-    else:
-        session = prepare.session(None)
-        config = config_file.of_stack(session.stack)
-        source = _source(None)
-        config.set_secrets(session, _with_salt_key(config, _wanted(source)))
-    print(
-        f"{', '.join(KEYS.values())} of stack {session.stack} are set from {source}; next: make preview{prepare.suffix()}, "
-        f"then make up{prepare.suffix()}"
-    )
+    with stack_file.for_secrets("import-secrets") as (config, session):
+        source = _source(prepare.own_stack())
+        found = _read(source)
+        lines = _lines(config)
+        values = {path: found[name] for name, path in lines.items() if found.get(name)}
+        print(
+            f"read from {'standard input' if str(source) == '-' else source}: {applications.described(values)}"
+        )
+        if not config.has_secret("saltKey"):
+            # platform.env does not hold it.
+            values |= secret_values.generated(["saltKey"])
+        encryption.set_secrets(config, session, values)
+        for sentence in _left(config, found.keys() - lines.keys()):
+            print(sentence)
+        at = prepare.suffix()
+        print(f"the secrets of stack {session.stack} are set; next: make preview{at}, then make up{at}")
     return 0
 
 
@@ -50,12 +53,30 @@ def _source(own: OwnStack | None) -> Path:
     )
 
 
-def _with_salt_key(config: ConfigFile, values: dict[str, str]) -> dict[str, str]:
-    """With a new key for salts, which platform.env does not hold, where the stack has none."""
-    return values if config.has_secret("saltKey") else values | secret_values.generated(["saltKey"])
+def _lines(config: ConfigFile) -> dict[str, SecretPath]:
+    """What each line of platform.env is in the stack's file."""
+    applications.require_separate(config)
+    lines: dict[str, SecretPath] = {name: (key,) for name, key in KEYS.items()}
+    for application in applications.named_in(config):
+        for store in applications.stores(application):
+            name = application.secret_name("DB" if store == "database" else "REDIS")
+            lines[name] = applications.password_path(application.name, store)
+    return lines
 
 
-def _wanted(source: Path) -> dict[str, str]:
+def _left(config: ConfigFile, unknown: Iterable[str]) -> Iterator[str]:
+    """What could not be taken from the file, and what the file did not have."""
+    if others := sorted(name for name in unknown if name.startswith(APPLICATIONS)):
+        yield (
+            f"left out, since {PROJECT}:applications in {config.path} names no application that has them: {', '.join(others)}; "
+            "write its entry there and run make import-secrets again before make up, which takes them out of platform.env"
+        )
+    if absent := [applications.password_path(a.name, store) for a, store in applications.missing(config)]:
+        yield f"not there: {applications.described(absent)}; make passwords{prepare.suffix()} generates them"
+
+
+def _read(source: Path) -> dict[str, str]:
+    """The values of the file's lines, the platform's own among them."""
     text = sys.stdin.read() if str(source) == "-" else read_as_root(source)
     if text is None:
         raise Trouble(
@@ -70,7 +91,7 @@ def _wanted(source: Path) -> dict[str, str]:
         raise Trouble(
             f"{source} has no {', '.join(missing)}; add the missing lines, then run make import-secrets again"
         )
-    return {key: found[name] for name, key in KEYS.items()}
+    return found
 
 
 if __name__ == "__main__":

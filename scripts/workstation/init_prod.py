@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.render.env_file import secret_fault
-from scripts.workstation import atomic, backend, prepare, secret_values, yaml_edit
+from scripts.workstation import atomic, backend, encryption, prepare, secret_values, yaml_edit
 from scripts.workstation.answers import Answers, FromFile, Typed
 from scripts.workstation.config_file import PROJECT, ConfigFile, of_stack
 from scripts.workstation.draft import Draft
@@ -38,7 +38,7 @@ def main() -> int:
     write(config, draft)
     if not backend.has_stack(session):
         backend.make_stack(session)
-    config.set_secrets(session, values)
+    encryption.set_secrets(config, session, {(key,): value for key, value in values.items()})
     print(_closing(name, config, sorted(values)))
     return 0
 

@@ -13,7 +13,12 @@ from scripts.workstation.trouble import Trouble
 
 BASE_URL = "https://get.pulumi.com/releases/sdk"
 # All that a Python program needs of an archive that holds every language's host.
-WANTED = ("pulumi", "pulumi-language-python", "pulumi-language-python-exec")
+WANTED = (
+    "pulumi",
+    "pulumi-language-python",
+    "pulumi-language-python-exec",
+    "pulumi-resource-pulumi-python",
+)
 _MACHINES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 
 

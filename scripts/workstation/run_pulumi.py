@@ -54,7 +54,8 @@ def followed(session: Session, words: Sequence[str], *, step: Step, what: str) -
                 process.send_signal(signal.SIGINT)
 
         with _handling(cancel):
-            narrator = _listen(process, Narrator(step.line, stack=session.stack), file)
+            narrator = Narrator(step.line, stack=session.stack, removing_all=words[1] == "destroy")
+            _listen(process, narrator, file)
             code = process.wait()
     if cancelled.is_set() and code:
         raise Cancelled(
@@ -67,7 +68,7 @@ def followed(session: Session, words: Sequence[str], *, step: Step, what: str) -
     step.result(summary(narrator.changes))
 
 
-def _listen(process: subprocess.Popen[str], narrator: Narrator, log: IO[str]) -> Narrator:
+def _listen(process: subprocess.Popen[str], narrator: Narrator, log: IO[str]) -> None:
     """Read both streams to their ends; the main thread stays free to handle signals."""
     lines: queue.Queue[tuple[str, str] | None] = queue.Queue()
 
@@ -90,7 +91,6 @@ def _listen(process: subprocess.Popen[str], narrator: Narrator, log: IO[str]) ->
             open_streams -= 1
         else:
             _hear(narrator, *item, log)
-    return narrator
 
 
 def _hear(narrator: Narrator, stream: str, line: str, log: IO[str]) -> None:

@@ -2,6 +2,7 @@
 
 import secrets
 import string
+from collections.abc import Iterable
 
 _ALPHABET = string.ascii_letters + string.digits + "_-"
 LENGTHS = {
@@ -17,6 +18,6 @@ def generate(length: int) -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
-def generated(keys: list[str]) -> dict[str, str]:
-    """A new value for each key."""
-    return {key: generate(LENGTHS[key]) for key in keys}
+def generated(keys: Iterable[str]) -> dict[tuple[str, ...], str]:
+    """A new value for each key, by its path in the configuration."""
+    return {(key,): generate(LENGTHS[key]) for key in keys}

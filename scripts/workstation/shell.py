@@ -13,14 +13,21 @@ from scripts.workstation.trouble import Trouble
 
 
 def answer(
-    words: Sequence[str], *, environment: Mapping[str, str] | None = None, timeout: float = 60
+    words: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    timeout: float = 60,
 ) -> subprocess.CompletedProcess[str]:
     """Run a short question; a missing program or no answer in time is an exit code like any other."""
     try:
         return subprocess.run(
             words,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            cwd=cwd,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
             text=True,
             errors="replace",

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from scripts.workstation import atomic, config_file, secret_values, srv_root
+from scripts.workstation import applications, atomic, config_file, encryption, secret_values, srv_root
 from scripts.workstation.choices import Choices
-from scripts.workstation.config_file import PROJECT, ConfigFile
+from scripts.workstation.config_file import PROJECT, ConfigFile, SecretPath
 from scripts.workstation.paths import ROOT, STATE
 from scripts.workstation.session import Session
 from scripts.workstation.shell import logged
@@ -97,11 +97,13 @@ class OwnStack:
         )
         return True
 
-    def generate_secrets(self, session: Session) -> list[str]:
-        """Give the stack those secrets that it lacks. Returns their keys."""
-        missing = [key for key in secret_values.LENGTHS if not self.config.has_secret(key)]
-        self.config.set_secrets(session, secret_values.generated(missing))
-        return missing
+    def generate_secrets(self, session: Session) -> list[SecretPath]:
+        """Give the stack those secrets that it lacks, its applications' passwords too. Returns their paths."""
+        platform = [key for key in secret_values.LENGTHS if not self.config.has_secret(key)]
+        missing = applications.missing(self.config)
+        values = secret_values.generated(platform) | applications.generated(missing)
+        encryption.set_secrets(self.config, session, values)
+        return list(values)
 
 
 LOCAL = OwnStack(

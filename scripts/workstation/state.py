@@ -15,13 +15,18 @@ CONTAINER = "docker:index/container:Container"
 COMMAND = "command:local:Command"
 TREE = "platform-tree"
 
+# What Docker, a command or a HostState (pulumi-python:dynamic/host:State) has made, and the providers of these.
+_ON_A_HOST = (
+    *("docker:", "command:", "pulumi-python:dynamic"),
+    *("pulumi:providers:docker", "pulumi:providers:command", "pulumi:providers:pulumi-python"),
+)
+
 Resource = Mapping[str, Any]
 
 
 def is_on_a_host(resource: Resource) -> bool:
     """Whether a resource is something that Docker or a script has made, which a lost machine takes with it."""
-    kind = str(resource.get("type"))
-    return kind.startswith(("docker:", "command:", "pulumi:providers:docker", "pulumi:providers:command"))
+    return str(resource.get("type")).startswith(_ON_A_HOST)
 
 
 class State:

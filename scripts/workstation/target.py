@@ -16,6 +16,9 @@ from scripts.workstation.ssh import Ssh
 from scripts.workstation.stack import OwnStack
 from scripts.workstation.trouble import Trouble
 
+# What a shell, and sudo, say of a program that is not there.
+NOT_FOUND = 127
+
 
 class Target(Protocol):
     """A host of a platform."""
@@ -129,6 +132,19 @@ def run_docker(target: Target, command: Sequence[str], *, terminal: bool) -> int
     with ssh.own_messages() as log:
         line = target.line(command, terminal=terminal, log=log)
         return ssh.checked(in_front(line, environment=target.environment), log, target.stack)
+
+
+def run_script(target: Target, name: str, arguments: Sequence[str]) -> int:
+    """Run an installed script of the platform as root, with our own input and output. Raises Trouble where it is not there."""
+    script = target.srv_root / "apps" / name
+    code = target.run_as_root(
+        ["sh", "-c", f'[ -x "$0" ] || exit {NOT_FOUND}; exec "$0" "$@"', str(script), *arguments]
+    )
+    if code == NOT_FOUND:
+        raise Trouble(
+            f"{script} is not there, so the platform is not up yet; run make up STACK={target.stack} first"
+        )
+    return code
 
 
 def find() -> Target:

@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.workstation import go_build, release
+from scripts.workstation import atomic, go_build, release
 from scripts.workstation.paths import CACHE
 from scripts.workstation.pinned import content_key, pinned_version, pulumi_version
 from scripts.workstation.progress import Step
@@ -17,6 +17,10 @@ from scripts.workstation.trouble import Trouble
 # Resource hooks that may retry came with it.
 MINIMUM: tuple[int, int] = (3, 219)
 _SDK = "github.com/pulumi/pulumi/sdk/v3"
+# What the CLI starts for a Python program, and for what that program makes by itself (dynamic resources).
+HELPERS = ("pulumi-language-python", "pulumi-resource-pulumi-python")
+# Scripts of the SDK that belong beside a CLI built from Go modules: one that the language host runs, and the second helper.
+_SCRIPTS = ("python/cmd/pulumi-language-python-exec", "python/dist/pulumi-resource-pulumi-python")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +49,13 @@ def find_or_make(step: Step) -> Toolchain:
     cache = CACHE / "toolchain"
     released = cache / f"pulumi-{version}"
     built = cache / f"pulumi-{version}-{content_key('pulumi', 'language-python')}"
-    for folder, source in ((released, "release"), (built, "built")):
-        if (folder / "pulumi").exists():
-            step.result(f"Pulumi {version} from the cache")
-            return Toolchain(folder=folder, version=version, source=source)
+    if all((released / name).exists() for name in release.WANTED):
+        step.result(f"Pulumi {version} from the cache")
+        return Toolchain(folder=released, version=version, source="release")
+    if (built / "pulumi").exists():
+        _complete(built)
+        step.result(f"Pulumi {version} from the cache")
+        return Toolchain(folder=built, version=version, source="built")
     try:
         step.expect(f"{rejected}; downloading Pulumi {version} (about a minute)")
         release.download(version, released)
@@ -68,9 +75,25 @@ def _on_path() -> Toolchain | str:
     parsed = parse_version(version)
     if parsed is None or parsed < MINIMUM:
         return f"the pulumi on PATH is {version or 'broken'}, older than {MINIMUM[0]}.{MINIMUM[1]}"
-    if shutil.which("pulumi-language-python") is None:
-        return f"the pulumi on PATH ({version}) comes without pulumi-language-python"
+    if lacking := [name for name in HELPERS if shutil.which(name) is None]:
+        return f"the pulumi on PATH ({version}) comes without {' and '.join(lacking)}"
     return Toolchain(folder=None, version=version, source="PATH")
+
+
+def _complete(folder: Path) -> None:
+    """Add what a folder lacks that an earlier checkout has built."""
+    if all((folder / Path(script).name).exists() for script in _SCRIPTS):
+        return
+    go_build.require_go(f"the Pulumi in {folder} lacks scripts of its SDK, which come as a Go module")
+    _add_scripts(folder)
+
+
+def _add_scripts(folder: Path) -> None:
+    # Of the version that the CLI is built with, which is newer than the language host's.
+    sdk = go_build.module_folder(_SDK, pinned_version("pulumi", _SDK))
+    for script in _SCRIPTS:
+        text = (sdk / script).read_text(encoding="utf-8")
+        atomic.write(folder / Path(script).name, text, 0o755)
 
 
 def _build(step: Step, version: str, destination: Path, reason: str) -> Toolchain:
@@ -90,13 +113,7 @@ def _build(step: Step, version: str, destination: Path, reason: str) -> Toolchai
             work / "pulumi",
             stamps=(f"{_SDK}/go/common/version.Version={version}",),
         )
-        # The language host runs this script, which is of the SDK's newer version.
-        script = (
-            go_build.module_folder(_SDK, pinned_version("pulumi", _SDK))
-            / "python/cmd/pulumi-language-python-exec"
-        )
-        shutil.copyfile(script, work / script.name)
-        (work / script.name).chmod(0o755)
+        _add_scripts(work)
         work.chmod(0o755)
         shutil.rmtree(destination, ignore_errors=True)
         work.rename(destination)

@@ -1,9 +1,10 @@
 """`make up`: bring the platform up, from wherever it is."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
-from scripts.workstation import containers, locks, prepare, run_pulumi, state, target
+from scripts.workstation import applications, containers, locks, prepare, run_pulumi, state, target
 from scripts.workstation.prepare import Ready
 from scripts.workstation.progress import Progress
 from scripts.workstation.shell import require_root_rights
@@ -15,15 +16,15 @@ OWN_STEPS = 3
 
 
 def main() -> int:
-    """Up for the selected stack."""
+    """Up for the selected stack; further words go to pulumi, such as --refresh, which finds what was changed by hand."""
     own = prepare.own_stack()
     if own is None:
         session = prepare.users_session_for_changes()
-        return run_pulumi.attached(session, session.words("up"))
+        return run_pulumi.attached(session, session.words("up", *sys.argv[1:]))
     require_root_rights()
     with locks.exclusive(own.lock, "up", own.name):
         progress = Progress(prepare.STEPS_FOR_CHANGES[own.name] + OWN_STEPS)
-        bring_up(prepare.for_changes(own, progress), progress)
+        bring_up(prepare.for_changes(own, progress), progress, *sys.argv[1:])
     return 0
 
 
@@ -32,8 +33,11 @@ def bring_up(ready: Ready, progress: Progress, *options: str, what: str = "up") 
     with progress.step("the stack and its secrets") as step:
         new = ready.own.initialise(ready.session)
         generated = ready.own.generate_secrets(ready.session)
+        made = (
+            f"generated and encrypted: {applications.described(generated)}" if generated else "there already"
+        )
         step.result(
-            "new, its secrets generated and encrypted" if generated else "new" if new else "there already"
+            "new, its secrets generated and encrypted" if new and generated else "new" if new else made
         )
     # The steps before may have taken longer than sudo remembers.
     require_root_rights()
@@ -43,7 +47,7 @@ def bring_up(ready: Ready, progress: Progress, *options: str, what: str = "up") 
             step.line(
                 f"{', '.join(lost)}: not running, or made again by docker compose; refreshing what pulumi knows first"
             )
-        refresh = ["--refresh"] if lost else []
+        refresh = ["--refresh"] if lost and "--refresh" not in options else []
         words = ready.session.words("up", "--skip-preview", *options, *refresh, config=True)
         run_pulumi.followed(ready.session, words, step=step, what=what)
     outputs = run_pulumi.outputs(ready.session)

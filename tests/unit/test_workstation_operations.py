@@ -1,7 +1,9 @@
 """make down, destroy, recover-host and trust-host: what is asked, what is edited, what pulumi is told, and what is left alone."""
 
+import io
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,12 +20,14 @@ from scripts.workstation import (
     plugins,
     prepare,
     recover_host,
+    run_pulumi,
     trust_host,
     up,
 )
 from scripts.workstation.choices import Choices
 from scripts.workstation.config_file import ConfigFile
 from scripts.workstation.engine import Engine
+from scripts.workstation.paths import ROOT
 from scripts.workstation.prepare import Ready
 from scripts.workstation.progress import Progress
 from scripts.workstation.session import Session
@@ -377,6 +381,89 @@ def test_success_is_not_printed_over_an_unhealthy_container(
     with pytest.raises(Trouble, match="pgbouncer is unhealthy; its last line is: server certificate expired"):
         up.bring_up(made, Progress(3))
     assert "try next" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "lost", "told"),
+    [
+        ([], [], ""),
+        (["--refresh"], [], " --refresh"),
+        ([], ["redis-cache"], " --refresh"),
+        (["--refresh"], ["redis-cache"], " --refresh"),
+    ],
+)
+def test_up_hands_further_words_to_pulumi(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], lost: list[str], told: str
+) -> None:
+    made = ready(tmp_path)
+    told_words: list[str] = []
+    monkeypatch.setattr(prepare, "own_stack", lambda: made.own)
+    monkeypatch.setattr(prepare, "for_changes", lambda *_: made)
+    monkeypatch.setattr(type(made.own), "generate_secrets", lambda *_: [])
+    monkeypatch.setattr(up, "require_root_rights", lambda: None)
+    monkeypatch.setattr(up, "_lost", lambda _: lost)
+    monkeypatch.setattr(up.run_pulumi, "followed", lambda _, words, **__: told_words.extend(words))
+    monkeypatch.setattr(up.run_pulumi, "outputs", lambda _: {})
+    monkeypatch.setattr(up, "_docker", lambda *_: docker({}))
+    monkeypatch.setattr("sys.argv", ["up", *options])
+    assert up.main() == 0
+    assert " ".join(told_words[1:]) == f"up --skip-preview{told} --stack local"
+
+
+def test_up_of_a_user_s_own_stack_hands_them_on_too(
+    pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["up", "--refresh"])
+    assert up.main() == 0
+    assert pulumi.calls() == ["up --refresh --stack prod"]
+
+
+@pytest.mark.parametrize(("what", "said"), [("up", 1), ("destroy", 0)])
+def test_an_application_is_kept_by_an_up_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, said: int
+) -> None:
+    monkeypatch.setattr("scripts.workstation.shell.LOGS", tmp_path / "logs")
+    kind = "central-data-platform:components:Application"
+    step = {"op": "delete", "urn": f"urn:pulumi:local::p::{kind}::platform-application-old", "type": kind}
+    event = json.dumps({"resOutputsEvent": {"metadata": step}})
+    made = ready(tmp_path)
+    Path(made.session.executable).write_text(f"#!/bin/sh\necho '{event}'\n")
+    stream = io.StringIO()
+    with Progress(1, stream).step(what) as shown:
+        run_pulumi.followed(made.session, made.session.words(what), step=shown, what=what)
+    assert stream.getvalue().count("make drop-application NAME=old") == said
+
+
+@pytest.mark.parametrize(
+    ("line", "run"),
+    [
+        ("up ARGS=--refresh", "scripts.workstation.up --refresh"),
+        ("passwords", "scripts.workstation.passwords"),
+        ("rotate", "scripts.workstation.rotate"),
+        ("drop-application", "scripts.workstation.drop_application"),
+    ],
+)
+def test_the_makefile_runs_it(line: str, run: str) -> None:
+    said = subprocess.run(
+        ["make", "--dry-run", *line.split()], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert f".venv/bin/python -m {run}" in said.stdout
+
+
+def test_the_makefile_hands_every_variable_on() -> None:
+    exported = next(
+        line.split()[1:]
+        for line in (ROOT / "Makefile").read_text().splitlines()
+        if line.startswith("export ")
+    )
+    read = {
+        name
+        for path in (ROOT / "scripts/workstation").glob("*.py")
+        for name in re.findall(r'os\.environ(?:\.get\(|\[)"([A-Z_]+)"', path.read_text())
+    }
+    ours = {name for name in read if name != "PATH" and not name.startswith(("CDP_", "DOCKER_", "PULUMI_"))}
+    assert ours <= set(exported)
+    assert {"STACK", "NAME", "STORE"} <= ours
 
 
 def test_placeholders_are_named_by_their_keys(tmp_path: Path) -> None:

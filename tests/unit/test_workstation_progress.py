@@ -118,6 +118,64 @@ def test_a_failed_command_shows_what_it_printed(message: str, said: str) -> None
     assert narrator.errors == [f"redis: {said}"]
 
 
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            "components.host_state.ScriptFailed: database x belongs to y; give it back\n\n",
+            "database x belongs to y; give it back",
+        ),
+        (
+            "updating urn:pulumi:local::p::t::n: components.host_state.ScriptFailed: a\nb\nc\nlast; do this\n",
+            "b\n       c\n       last; do this",
+        ),
+        ("a.b.c: not an exception", "a.b.c: not an exception"),
+        ("the setting components.x.Y: is odd", "the setting components.x.Y: is odd"),
+    ],
+)
+def test_what_a_script_of_a_dynamic_resource_printed_is_shown_alone(message: str, said: str) -> None:
+    narrator = Narrator(lambda _: None)
+    narrator.hear({"diagnosticEvent": {"severity": "error", "message": message, "urn": URN}})
+    assert narrator.errors == [f"redis: {said}"]
+
+
+APPLICATION = "central-data-platform:components:Application"
+
+
+def removal(name: str, *, op: str = "delete", kind: str = APPLICATION) -> dict[str, Any]:
+    return {"op": op, "urn": f"urn:pulumi:s::p::{kind}::{name}", "type": kind, "old": {}, "new": None}
+
+
+def heard(*steps: dict[str, Any], **options: Any) -> list[str]:
+    said: list[str] = []
+    narrator = Narrator(said.append, **options)
+    for one in steps:
+        narrator.hear({"resourcePreEvent": {"metadata": one}})
+        narrator.hear({"resOutputsEvent": {"metadata": one}})
+    return said
+
+
+def test_a_removed_application_is_said_to_be_kept() -> None:
+    sentence = (
+        "application librarian is no longer in the settings: its access is closed, its data is kept; "
+        "delete for good: make drop-application NAME=librarian"
+    )
+    assert heard(removal("platform-application-librarian")) == [sentence]
+    assert heard(removal("platform-application-librarian"), stack="prod-sim") == [
+        f"{sentence} STACK=prod-sim"
+    ]
+
+
+def test_what_else_goes_is_no_removed_application() -> None:
+    name = "platform-application-librarian"
+    assert heard(removal(name, op="create"), removal(name, op="same")) == []
+    assert (
+        heard(removal("platform-redis"), removal(name, kind="central-data-platform:components:Redis")) == []
+    )
+    # Nor does one go from the settings where all of the platform goes.
+    assert heard(removal(name), removing_all=True) == []
+
+
 def test_a_connection_that_fails_within_a_command_is_explained() -> None:
     message = FAILED.format(
         code=255, program="ssh", output="ssh: connect to host 192.0.2.9 port 22: Connection refused\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.workstation import psql, redis_cli, ssh, target, tunnel
+from scripts.workstation import psql, redis_cli, ssh, target, toolchain, tunnel
 from scripts.workstation.paths import ROOT
 from scripts.workstation.session import Session
 from scripts.workstation.ssh import Ssh
@@ -261,7 +261,8 @@ def open_tunnel(tmp_path: Path, fake: FakeSsh) -> Callable[[], "subprocess.Popen
         f"#!/bin/sh\n[ \"$1\" = version ] && exec echo v3.259.0\ncat <<'JSON'\n{json.dumps(OUTPUTS)}\nJSON\n"
     )
     pulumi.chmod(0o755)
-    (tmp_path / "bin" / "pulumi-language-python").symlink_to("/bin/true")
+    for helper in toolchain.HELPERS:
+        (tmp_path / "bin" / helper).symlink_to("/bin/true")
     assert fake
 
     def start() -> "subprocess.Popen[str]":

@@ -30,6 +30,8 @@ TREE = urn(state.COMMAND, "platform-tree")
 BOOTED = urn(state.COMMAND, "booted")
 HISTORY = urn(state.CONSOLE_HISTORY, "console")
 CONTAINER = urn(state.CONTAINER, "postgres")
+DYNAMIC = urn("pulumi:providers:pulumi-python", "default")
+PASSWORDS = urn("pulumi-python:dynamic/host:State", "platform-redis-users")
 
 
 def resource(name: str, **more: Any) -> dict[str, Any]:
@@ -64,6 +66,15 @@ def document() -> dict[str, Any]:
             outputs={"name": "postgres-db"},
             deletedWith=INSTANCE,
         ),
+        resource(DYNAMIC, id="p"),
+        resource(
+            PASSWORDS,
+            id="host-state",
+            parent=HOST,
+            provider=f"{DYNAMIC}::p",
+            dependencies=[CONTAINER],
+            deletedWith=INSTANCE,
+        ),
         resource(CONTAINER, id="old", delete=True, parent=HOST, provider=f"{DOCKER}::d"),
     ]
     pending = [
@@ -93,7 +104,7 @@ def test_what_was_on_the_machine_goes_and_the_cloud_stays() -> None:
 def test_nothing_mentions_what_is_gone() -> None:
     after = State(document()).without(state.is_on_a_host)
     text = after.text()
-    for gone in (BOOTED, DOCKER, TREE, CONTAINER):
+    for gone in (BOOTED, DOCKER, TREE, CONTAINER, DYNAMIC, PASSWORDS):
         assert gone not in text
     kept = {str(r["urn"]): r for r in after.resources}
     assert kept[HISTORY]["dependencies"] == [INSTANCE]

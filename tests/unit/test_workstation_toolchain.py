@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.workstation import go_build, network, pinned, release, toolchain
+from scripts.workstation import go_build, network, pinned, progress, release, toolchain
 from scripts.workstation.trouble import Trouble
 
 VERSION = "v3.259.0"
@@ -155,6 +155,88 @@ def test_versions_are_compared_as_numbers() -> None:
     assert (toolchain.parse_version("v3.99.0") or (0, 0)) < toolchain.MINIMUM
     assert (toolchain.parse_version("3.1000.2-alpha") or (0, 0)) > toolchain.MINIMUM
     assert toolchain.parse_version("") is None
+
+
+def a_step() -> progress.Step:
+    return progress.Step(io.StringIO(), "toolchain")
+
+
+def programs(folder: Path, *names: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_text("#!/bin/sh\necho v3.259.0\n")
+        (folder / name).chmod(0o755)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and no pulumi on PATH."""
+    monkeypatch.setattr(toolchain, "CACHE", tmp_path / "cache")
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    return tmp_path / "cache" / "toolchain"
+
+
+def test_a_pulumi_on_path_needs_its_helpers(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons: list[str] = []
+
+    def build(_step: object, version: str, destination: Path, reason: str) -> toolchain.Toolchain:
+        reasons.append(reason)
+        return toolchain.Toolchain(folder=destination, version=version, source="built")
+
+    def download(*_: object) -> None:
+        raise release.NotToBeHad("offline")
+
+    monkeypatch.setattr(toolchain, "_build", build)
+    monkeypatch.setattr(release, "download", download)
+    programs(tmp_path / "path", "pulumi", "pulumi-language-python")
+    stream = io.StringIO()
+    assert toolchain.find_or_make(progress.Step(stream, "toolchain")).source == "built"
+    assert "the pulumi on PATH (v3.259.0) comes without pulumi-resource-pulumi-python" in stream.getvalue()
+    assert reasons == ["offline"]
+    programs(tmp_path / "path", "pulumi-resource-pulumi-python")
+    assert toolchain.find_or_make(a_step()) == toolchain.Toolchain(
+        folder=None, version="v3.259.0", source="PATH"
+    )
+    assert not cache.exists()
+
+
+def test_a_folder_that_an_earlier_checkout_has_built_is_completed(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sdk = tmp_path / "sdk"
+    for script in toolchain._SCRIPTS:
+        programs((sdk / script).parent, Path(script).name)
+        (sdk / script).chmod(0o444)
+    built = cache / f"pulumi-{pinned.pulumi_version()}-{pinned.content_key('pulumi', 'language-python')}"
+    programs(built, "pulumi", "pulumi-language-python", "pulumi-language-python-exec")
+    asked: list[str] = []
+
+    def module_folder(_module: str, version: str) -> Path:
+        asked.append(version)
+        return sdk
+
+    monkeypatch.setattr(go_build, "require_go", lambda _: None)
+    monkeypatch.setattr(go_build, "module_folder", module_folder)
+    for _ in range(2):
+        assert toolchain.find_or_make(a_step()).folder == built
+    assert leftovers(built) == sorted(release.WANTED)
+    assert (built / "pulumi-resource-pulumi-python").stat().st_mode & 0o777 == 0o755
+    # Once, and of the CLI's own version.
+    assert asked == [pinned.pulumi_version()]
+
+
+def test_a_release_of_an_earlier_checkout_is_downloaded_again(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = cache / f"pulumi-{pinned.pulumi_version()}"
+    programs(released, "pulumi", "pulumi-language-python", "pulumi-language-python-exec")
+    monkeypatch.setattr(release, "download", lambda _version, folder: programs(folder, *release.WANTED))
+    assert toolchain.find_or_make(a_step()).folder == released
+    assert leftovers(released) == sorted(release.WANTED)
+    monkeypatch.delattr(release, "download")
+    assert toolchain.find_or_make(a_step()).folder == released
 
 
 def test_go_versions() -> None:
