@@ -7,7 +7,7 @@ export STACK DB CONFIRM NAME STORE FILE PORT_OFFSET INIT_FILE
 
 run = @.venv/bin/python -m scripts.workstation.
 
-.PHONY: help setup init-prod up preview psql redis-cli status tunnel down destroy recover-host trust-host passwords rotate drop-application import-secrets check unit engine-tests test lock venv
+.PHONY: help setup init-prod up preview psql redis-cli status tunnel down destroy recover-host trust-host passwords rotate drop-application import-secrets check unit engine-tests test bench lock venv
 .DEFAULT_GOAL := help
 
 help: ## List these commands
@@ -71,6 +71,9 @@ engine-tests: venv ## Only the tests on real engines (ARGS='-k compose')
 	@sh scripts/workstation/engine-tests.sh $(ARGS)
 
 test: check engine-tests ## Every test: check, then the tests on real engines (minutes)
+
+bench: venv ## Figures: the time of `up` by the number of applications, logins during a rotation (minutes)
+	@CDP_TEST_MODULE=tests.bench sh scripts/workstation/engine-tests.sh
 
 lock: ## Write requirements.lock anew from pyproject.toml
 	@sh scripts/workstation/venv.sh lock

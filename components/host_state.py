@@ -9,19 +9,25 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import pulumi
 from pulumi import dynamic
 
 # What ssh and docker need, and no more: the engine's environment holds the way to the stack's secrets.
 PASSED_ON = ("PATH", "HOME", "SSH_AUTH_SOCK")
+# With which ssh ends when it is not the script that has failed (ssh(1), EXIT STATUS).
+SSH_FAILURE = 255
 # What a host command is made from; a change of any of them runs `apply` again.
 INPUTS = ("apply", "check", "stdin", "triggers")
 
 
 class ScriptFailed(Exception):
     """What a script has printed on standard error, its reason last."""
+
+
+class HostUnreachable(ScriptFailed):
+    """What ssh has said of its own failure: no script has run."""
 
 
 class _HostStateProvider(dynamic.ResourceProvider):
@@ -45,7 +51,8 @@ def _applied(props: Mapping[str, Any]) -> dict[str, Any]:
     _run(props["apply"], props)
     if left := _differences(props):
         _fail(
-            f"after it was put in order, this still differs: {'; '.join(left)}; something else changes it meanwhile, run up again"
+            ScriptFailed,
+            f"after it was put in order, this still differs: {'; '.join(left)}; something else changes it meanwhile, run up again",
         )
     return {**{name: props.get(name) for name in INPUTS}, "differences": []}
 
@@ -64,14 +71,19 @@ def _run(words: Sequence[str], props: Mapping[str, Any]) -> str:
         check=False,
     )
     if ran.returncode:
-        _fail(ran.stderr.strip() or f"a script on the host ended with {ran.returncode} and printed nothing")
+        unreachable = words[0] == "ssh" and ran.returncode == SSH_FAILURE
+        kind = HostUnreachable if unreachable else ScriptFailed
+        _fail(
+            kind,
+            ran.stderr.strip() or f"a script on the host ended with {ran.returncode} and printed nothing",
+        )
     return ran.stdout
 
 
-def _fail(sentence: str) -> None:
+def _fail(kind: type[ScriptFailed], sentence: str) -> NoReturn:
     # The engine shows what the provider raises with its trace, which here would hide the sentence.
     sys.tracebacklimit = 0
-    raise ScriptFailed(sentence) from None
+    raise kind(sentence) from None
 
 
 class HostState(dynamic.Resource, module="host", name="State"):

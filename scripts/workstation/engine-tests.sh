@@ -2,6 +2,7 @@
 # engine-tests.sh [PYTEST ARGUMENT...]: the engine tests, with a Docker engine and a network namespace of their own
 # (docs/decisions/0008-private-engine-for-tests.md), all of which is removed at the end.
 #
+# CDP_TEST_MODULE names a Python module to run in their place (make bench).
 # CDP_TEST_DOCKER_HOST and CDP_TEST_CATALOGUE name another engine and other images; nothing is then started or removed here.
 set -eu
 cd "$(dirname "$0")/../.."

@@ -28,7 +28,10 @@ def main() -> int:
     netns = os.environ.get("CDP_TEST_NETNS")
     # Published ports are on this namespace's loopback, so the clients have to be in it too.
     inside = ["nsenter", f"--net=/run/netns/{netns}"] if netns else []
-    words = [*inside, sys.executable, "-m", "pytest", "tests/engine", *sys.argv[1:]]
+    # Another program that wants the same surroundings, such as `make bench`.
+    module = os.environ.get("CDP_TEST_MODULE")
+    program = [module] if module else ["pytest", "tests/engine"]
+    words = [*inside, sys.executable, "-m", *program, *sys.argv[1:]]
     return subprocess.run(words, cwd=ROOT, env=environment, check=False).returncode
 
 

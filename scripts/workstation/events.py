@@ -27,7 +27,7 @@ _FAILED_COMMAND = re.compile(
     r"(?P<ending>[^\n:]*): running +\"(?P<program>[^ \"]*)(?:[^\"\\]|\\.)*\":\n?(?P<output>.*)", re.DOTALL
 )
 # How the engine shows what a dynamic resource's provider raises: the exception's module and name before its text.
-_RAISED = re.compile(r"(?:[a-z_]\w*\.)+[A-Z]\w*: +(?P<said>.*)", re.DOTALL)
+_RAISED = re.compile(r"(?:[a-z_]\w*\.)+(?P<kind>[A-Z]\w*): +(?P<said>.*)", re.DOTALL)
 _WRAPPING = re.compile(
     r"\s*(?:[a-z]+ing urn:\S+: )?(?:\d+ errors? occurred:\s*)?\*\s+|\s*[a-z]+ing urn:\S+: "
 )
@@ -58,6 +58,8 @@ def without_wrapping(message: str) -> str:
 def without_script(message: str, stack: str) -> str:
     """What a failed command or script has printed, without what the plugin that ran it puts before it."""
     if raised := _RAISED.fullmatch(message):
+        if raised["kind"] == "HostUnreachable":
+            return ssh.fault(raised["said"], stack)
         return _last_words(raised["said"])
     found = _FAILED_COMMAND.search(message)
     if found is None:

@@ -129,6 +129,11 @@ def test_a_failed_command_shows_what_it_printed(message: str, said: str) -> None
             "updating urn:pulumi:local::p::t::n: components.host_state.ScriptFailed: a\nb\nc\nlast; do this\n",
             "b\n       c\n       last; do this",
         ),
+        (
+            "components.host_state.HostUnreachable: ssh: connect to host 203.0.113.5 port 22: Connection refused",
+            "the host does not answer over ssh (ssh: connect to host 203.0.113.5 port 22: Connection refused); see that it runs "
+            "and that your address is in host.sshCidrs; if it is lost, run make recover-host STACK=local",
+        ),
         ("a.b.c: not an exception", "a.b.c: not an exception"),
         ("the setting components.x.Y: is odd", "the setting components.x.Y: is odd"),
     ],
