@@ -187,9 +187,7 @@ SQL
 }
 
 has_database() {
-  [ "$(run_sql postgres)" = t ] <<'SQL'
-SELECT EXISTS (SELECT FROM pg_database WHERE datname = :'database');
-SQL
+  [ "$(echo "SELECT EXISTS (SELECT FROM pg_database WHERE datname = :'database');" | run_sql postgres)" = t ]
 }
 
 differing_rights() {

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ CHECKOUT = Path(__file__).parents[2]
 PROJECT = "central-data-platform"
 PROGRAM = ("__main__.py", "Pulumi.yaml", "components", "images.json")
 SECRET_KEYS = ("postgresPassword", "pgbouncerAuthPassword", "redisAdminPassword", "saltKey")
+APPLICATION_PASSWORDS = "applicationPasswords"
 # Longer than anything here takes: what hangs is a failure of its own test.
 PATIENCE_SECONDS = 400
 CONTAINERS = ("postgres-db", "redis-cache", "pgbouncer")
@@ -44,6 +46,30 @@ class Run:
         return seen
 
 
+def canary() -> str:
+    """A secret that is found nowhere by chance."""
+    return f"CANARY{secrets.token_hex(12)}"
+
+
+def applications() -> dict[str, Any]:
+    """The session's applications: two alike, and one with a password that is put up with."""
+    waiver = {
+        "reason": "uses its password as its port, until its maintainer has fixed that",
+        "until": (datetime.now(UTC).date() + timedelta(days=200)).isoformat(),
+    }
+    return {
+        "librarian": {"redis": True, "pool": 5, "extensions": ["pg_trgm"]},
+        "reporting": {"redis": True, "pool": 3},
+        "trading-app": {
+            "database": "trading",
+            "user": "trading_app_user",
+            "address": "172.28.0.200",
+            "pool": 3,
+            "passwordWaiver": waiver,
+        },
+    }
+
+
 class Platform:
     """`folder` holds the program, its backend and /srv; everything in it is the test's own."""
 
@@ -54,7 +80,12 @@ class Platform:
         self.project = folder / "project"
         self.srv = folder / "srv"
         self.docker_host = docker_host
-        self.secrets = {key: f"CANARY{secrets.token_hex(12)}" for key in SECRET_KEYS}
+        self.secrets = {key: canary() for key in SECRET_KEYS}
+        # By application and store.
+        self.application_secrets: dict[str, dict[str, str]] = {
+            **{name: {"database": canary(), "redis": canary()} for name in ("librarian", "reporting")},
+            "trading-app": {"database": "6432"},
+        }
         self.project.mkdir(parents=True)
         self.config: dict[str, Any] = self.first_config() | {"imageCatalogue": str(catalogue)}
         for name in PROGRAM:
@@ -79,6 +110,9 @@ class Platform:
             work_dir=str(self.project),
             opts=automation.LocalWorkspaceOptions(env_vars=self.environment),
         )
+        # The secrets that the configuration file holds, by their paths.
+        self._said: dict[str, str] = {}
+        self._encrypted = {f"{PROJECT}:{key}" for key in (*SECRET_KEYS, APPLICATION_PASSWORDS)}
         # The containers after the last `up` that was not disturbed since.
         self._settled: dict[str, str] = {}
         self.write_config()
@@ -89,6 +123,7 @@ class Platform:
             "host": {"kind": "local", "socket": self.docker_host},
             "srvRoot": str(self.srv),
             "postgres": {"memory": 512, "port": 5432},
+            "applications": applications(),
         }
 
     def further_environment(self) -> dict[str, str]:
@@ -99,10 +134,26 @@ class Platform:
         """Bring the stack's configuration file to `config` and `secrets`."""
         path = self.project / f"Pulumi.{self.stack_name}.yaml"
         text = yaml.safe_load(path.read_text()) if path.exists() else {}
-        text["config"] = {f"{PROJECT}:{key}": value for key, value in self.config.items()}
-        path.write_text(yaml.safe_dump(text))
-        for key, value in self.secrets.items():
-            self.pulumi("config", "set", "--stack", self.stack_name, "--secret", key, stdin=value)
+        encrypted = {
+            key: value for key, value in (text.get("config") or {}).items() if key in self._encrypted
+        }
+        plain = {f"{PROJECT}:{key}": value for key, value in self.config.items()}
+        path.write_text(yaml.safe_dump({**text, "config": plain | encrypted}))
+        nested = {
+            f'{APPLICATION_PASSWORDS}["{application}"].{store}': value
+            for application, stores in self.application_secrets.items()
+            for store, value in stores.items()
+        }
+        wanted = self.secrets | nested
+        for key in self._said.keys() - wanted.keys():
+            self.pulumi("config", "rm", "--stack", self.stack_name, "--path", key)
+        for key, value in wanted.items():
+            # Each is a call of the CLI, and most do not change.
+            if self._said.get(key) != value:
+                self.pulumi(
+                    "config", "set", "--stack", self.stack_name, "--secret", "--path", key, stdin=value
+                )
+        self._said = wanted
 
     @contextmanager
     def changed(self, **config: Any) -> Iterator[None]:

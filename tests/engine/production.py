@@ -43,7 +43,8 @@ class Production(Platform):
         text = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))["config"]
         plain = {key.partition(":")[2]: value for key, value in text.items()}
         keys = {"sshPublicKey": self.public_key(self.key), "sshKeyFile": str(self.key)}
-        return plain | {"host": plain["host"] | keys}
+        applications = {"librarian": {"redis": True, "pool": 5}}
+        return plain | {"host": plain["host"] | keys, "applications": applications}
 
     def further_environment(self) -> dict[str, str]:
         """A PULUMI_HOME that holds the simulated cloud's plugin beside those of every stack."""

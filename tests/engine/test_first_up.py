@@ -32,7 +32,7 @@ def fresh(tmp_path: Path, docker_host: str, catalogue: Path) -> Iterator[Platfor
 
 def test_a_full_disk_is_named_and_the_next_up_is_clean(fresh: Platform) -> None:
     fresh.srv.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", fresh.srv], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", fresh.srv], check=True)
     try:
         with pytest.raises(automation.CommandError, match="No space left on device"):
             fresh.up()

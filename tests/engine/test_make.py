@@ -25,11 +25,19 @@ class LocalClone(Clone):
         """The folder that `make up` chose."""
         return Path(re.search(r"secrets\s.*?(/\S.*?)/config/platform\.env", self.said).group(1))  # type: ignore[union-attr]
 
+    def as_here(self, line: str) -> str:
+        """A documented command, for root and with this clone's folder in place of /srv."""
+        return re.sub(r"(?<!\w)/srv(?=/)", str(self.srv()), re.sub(r"\bsudo ", "", line))
+
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory, docker_host: str) -> Iterator[LocalClone]:
     made = clean_clone(tmp_path_factory.mktemp("users") / "a clean clone", docker_host)
     clone = LocalClone(made.folder, made.environment)
+    # The application that README and manual speak of.
+    with (clone.folder / "Pulumi.local.yaml").open("a") as settings:
+        settings.write("  central-data-platform:applications:\n    librarian: {redis: true, pool: 5}\n")
+    clone.sh("git add --all")
     try:
         yield clone
     finally:
@@ -73,15 +81,13 @@ def test_the_readme_s_commands(clone: LocalClone) -> None:
     for block in _blocks(CHECKOUT / "README.md"):
         for line in block.splitlines():
             if line not in TESTED_AROUND:
-                clone.sh(line)
+                clone.sh(clone.as_here(line))
 
 
 def test_the_manual_s_commands(clone: LocalClone) -> None:
     for block in _blocks(CHECKOUT / "docs/manual.md"):
         for line in block.splitlines():
-            text = re.sub(r"\bsudo ", "", line)
-            # Quoted, since this checkout's folder has a space in its name.
-            clone.sh(re.sub(r"(?<!\w)/srv(?=/)", f"'{clone.srv()}'", text))
+            clone.sh(clone.as_here(line))
 
 
 def test_make_psql_and_redis_cli(clone: LocalClone) -> None:

@@ -176,7 +176,7 @@ def test_redis_is_configured(running: Platform) -> None:
     assert client.config_get("appendonly")["appendonly"] == "yes"
     assert client.config_get("maxmemory-policy")["maxmemory-policy"] == "noeviction"
     names = {line.split()[1] for line in client.acl_list()}
-    assert names == {"default", "admin", "operator", "health"}
+    assert names == {"default", "admin", "operator", "health", "librarian", "reporting"}
 
 
 def test_services_run_as_their_own_users(running: Platform) -> None:
