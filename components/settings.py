@@ -359,7 +359,8 @@ def parse(model: type[M], raw: Mapping[str, Any], *, where: str, others: Sequenc
 
 
 def _sentence(model: type[Model], fault: dict[str, Any], where: str, others: Sequence[str]) -> str:
-    location = [str(part) for part in fault["loc"]]
+    # A key that breaks the line would break the sentence.
+    location = [part if part.isprintable() else repr(part) for part in map(str, fault["loc"])]
     # A union's tag ("local") stands in the location although no key has that name.
     named = [part for part in location if part not in ("local", "oci", "[key]")]
     key = where + ".".join(named) if named else where.rstrip(": ")

@@ -25,22 +25,38 @@ class _Listed:
     mode: str
 
 
-def _listed() -> list[_Listed]:
+def _listed(platform: Platform) -> list[_Listed]:
+    """The row of an application's file once for each application."""
     table = (CHECKOUT / "docs/secrets.md").read_text().split("What stands in place")[0]
     row = re.compile(r"^\| ((?:config|apps)/\S+) \| ([^|]+) \| (\d+:\d+) \| 0(\d+) \|", re.MULTILINE)
-    return [_Listed(*found) for found in row.findall(table)]
+    return [
+        _Listed(path.replace("*", name), *rest)
+        for path, *rest in row.findall(table)
+        for name in (platform.application_secrets if "*" in path else [""])
+    ]
 
 
 def _private_keys(platform: Platform) -> dict[str, str]:
     """Of each private key the line that no other file has, by the key's path."""
-    paths = [listed.path for listed in _listed() if listed.secrets == "private key"]
+    paths = [listed.path for listed in _listed(platform) if listed.secrets == "private key"]
     # The first line of the text: all that is public of a key comes after it.
     return {path: (platform.srv / path).read_text().splitlines()[1] for path in paths}
+
+
+def _application_passwords(platform: Platform, name: str) -> dict[str, str]:
+    """Without a waived one, which looks like a port and stands everywhere."""
+    waived = "passwordWaiver" in platform.config["applications"][name]
+    passwords = platform.application_secrets[name]
+    return {
+        f"{name}.{store}": word for store, word in passwords.items() if not (waived and store == "database")
+    }
 
 
 def _canaries(platform: Platform) -> dict[str, str]:
     """All that nobody may see: what was configured, what is derived from it, and what was made on the host."""
     derived = {"redisOperatorPassword": operator_password(platform.secrets["saltKey"])}
+    for name in platform.application_secrets:
+        derived |= _application_passwords(platform, name)
     return platform.secrets | derived | _private_keys(platform)
 
 
@@ -116,18 +132,27 @@ def test_canaries_stand_in_the_listed_files_only(running: Platform) -> None:
     for path in running.srv.rglob("*"):
         if path.is_file() and not path.is_symlink() and (found := _found_in(path.read_bytes(), secrets)):
             holding[str(path.relative_to(running.srv))] = found
-    assert set(holding) == {
-        str(Path(running.srv / row.path).resolve().relative_to(running.srv)) for row in _listed()
+    # An application without a canary has nothing to be found by.
+    waived = {
+        f"apps/{name}/" for name in running.application_secrets if not _application_passwords(running, name)
     }
-    assert holding.pop("config/platform.env") == set(running.secrets) - {"saltKey"}
+    assert set(holding) == {
+        str(Path(running.srv / row.path).resolve().relative_to(running.srv))
+        for row in _listed(running)
+        if not row.path.startswith(tuple(waived))
+    }
+    ours = {name: set(_application_passwords(running, name)) for name in running.application_secrets}
+    assert holding.pop("config/platform.env") == (set(running.secrets) - {"saltKey"}).union(*ours.values())
+    for path in [path for path in holding if path.startswith("apps/")]:
+        assert holding.pop(path) == ours[Path(path).parts[1]]
     assert holding.pop("config/pgbouncer/userlist.txt") == {"pgbouncerAuthPassword"}
     # Each private key in its own file.
     assert sorted(map(sorted, holding.values())) == sorted([path] for path in _private_keys(running))
 
 
 def test_the_listed_files_have_owner_and_mode(running: Platform) -> None:
-    assert len(_listed()) >= 6
-    for row in _listed():
+    assert len(_listed(running)) >= 6
+    for row in _listed(running):
         found = (running.srv / row.path).stat()
         assert (f"{found.st_uid}:{found.st_gid}", f"{found.st_mode & 0o7777:o}") == (row.owner, row.mode), row
 
