@@ -47,6 +47,7 @@ class Application(pulumi.ComponentResource):
             application.read_only,
             application.read_write,
             str(application.connections),
+            "yes" if application.settings.password_waiver else "no",
             *sorted(set(application.settings.extensions)),
             opts=pulumi.ResourceOptions(parent=self, depends_on=args.after),
         )
@@ -88,7 +89,8 @@ def _password_list(args: ApplicationArgs) -> pulumi.Output[str]:
             PasswordFile(path=f"{folder}/{file}", mode="0644", content=content)
             for file, content in public.items()
         ]
-        return password_list(known["verifier"], [*blocks, *files])
+        released = application.settings.password_waiver is None
+        return password_list(known["verifier"], [*blocks, *files], release=released)
 
     passwords = args.passwords
     return pulumi.Output.all(

@@ -23,7 +23,7 @@ _RESERVED_APPLICATIONS = {
 _RESERVED_DATABASES = {"postgres", "template0", "template1", "pgbouncer"}
 # `public` and the rest of the second line mean something else where a role's name may stand.
 _RESERVED_ROLES = {
-    *("platform_admin", "pgbouncer_auth", "pgbouncer", "postgres"),
+    *("platform_admin", "platform_hemmed", "pgbouncer_auth", "pgbouncer", "postgres"),
     *("public", "none", "current_role", "current_user", "session_user"),
 }
 
@@ -80,7 +80,7 @@ def _application_name(name: str) -> str:
         raise ValueError(
             f"{name!r} cannot be an application's name; write up to 40 of a-z, 0-9 and -, a letter first and no hyphen last"
         )
-    if name in _RESERVED_APPLICATIONS or name.startswith("pg-"):
+    if name in _RESERVED_APPLICATIONS or f"{name}-".startswith("pg-"):
         raise ValueError(f"{name} is a name of the platform or of PostgreSQL; write another one")
     return name
 

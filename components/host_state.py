@@ -16,6 +16,8 @@ from pulumi import dynamic
 
 # What ssh and docker need, and no more: the engine's environment holds the way to the stack's secrets.
 PASSED_ON = ("PATH", "HOME", "SSH_AUTH_SOCK")
+# Far more than any takes.
+PATIENCE_SECONDS = 900
 # With which ssh ends when it is not the script that has failed (ssh(1), EXIT STATUS).
 SSH_FAILURE = 255
 # What a host command is made from; a change of any of them runs `apply` again.
@@ -62,14 +64,21 @@ def _differences(props: Mapping[str, Any]) -> list[str]:
 
 
 def _run(words: Sequence[str], props: Mapping[str, Any]) -> str:
-    ran = subprocess.run(
-        words,
-        input=props.get("stdin") or "",
-        env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        ran = subprocess.run(
+            words,
+            input=props.get("stdin") or "",
+            env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        _fail(
+            ScriptFailed,
+            f"a script on the host was not done within {PATIENCE_SECONDS} s; see what it waits for (docker ps, a long query in PostgreSQL), then run up again",
+        )
     if ran.returncode:
         unreachable = words[0] == "ssh" and ran.returncode == SSH_FAILURE
         kind = HostUnreachable if unreachable else ScriptFailed
@@ -101,7 +110,7 @@ class HostState(dynamic.Resource, module="host", name="State"):
         apply: pulumi.Output[list[str]],
         check: pulumi.Output[list[str]],
         stdin: pulumi.Input[str] = "",
-        triggers: Sequence[pulumi.Input[str]] = (),
+        triggers: Sequence[pulumi.Input[str]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__(

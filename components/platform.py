@@ -10,7 +10,7 @@ from components.application import Application, ApplicationArgs
 from components.config import Secrets
 from components.container import ServiceArgs
 from components.files import HostFile, write_file
-from components.hosts.base import Host, keep, script_text
+from components.hosts.base import Host, script_text
 from components.network import Network, NetworkArgs
 from components.pgbouncer import Pgbouncer
 from components.postgres import Postgres
@@ -144,7 +144,7 @@ class CentralDataPlatform(pulumi.ComponentResource):
 def _place_applications(
     name: str, args: PlatformArgs, tls: Tls, after: list[pulumi.Resource], mine: pulumi.ResourceOptions
 ) -> None:
-    """The applications of the settings get in, and then those that are no longer there are kept out."""
+    """The applications of the settings get in; then Redis forgets those that are no longer there, and replaced passwords."""
     settings, host, secrets = args.settings, args.host, args.secrets
     applications = settings.application_list
     ready = [
@@ -165,14 +165,6 @@ def _place_applications(
     ]
     last = pulumi.ResourceOptions.merge(mine, pulumi.ResourceOptions(depends_on=[*after, *ready]))
     redis_component.settle(f"{name}-redis-settled", host, applications, secrets, last)
-    keep(
-        host,
-        f"{name}-applications-closed",
-        "close-applications.sh",
-        settings.srv_root,
-        *(application.name for application in applications),
-        opts=last,
-    )
 
 
 def _write_bootstrap(name: str, host: Host, srv_root: str, opts: pulumi.ResourceOptions) -> None:

@@ -62,8 +62,20 @@ class Postgres(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         running = pulumi.ResourceOptions(parent=self, depends_on=[self.service.container])
+        # Before pg_hba.conf forgets in what bounds they were.
+        closed = keep(
+            host,
+            f"{name}-former-logins",
+            "close-applications.sh",
+            settings.srv_root,
+            *(f"{a.name}/{a.login}" for a in settings.application_list),
+            opts=running,
+        )
         reloaded = host.run(
-            f"{name}-reload", "reload-postgres.sh", triggers=list(files.values()), opts=running
+            f"{name}-reload",
+            "reload-postgres.sh",
+            triggers=list(files.values()),
+            opts=pulumi.ResourceOptions.merge(running, pulumi.ResourceOptions(depends_on=[closed])),
         )
         host.run(
             f"{name}-certificate",

@@ -95,6 +95,6 @@ def settle(
 ) -> pulumi.Resource:
     """Take away replaced passwords and users that are no longer configured, once whoever needs the new ones has them."""
     stdin = pulumi.Output.all(user_rules(applications, secrets), secrets.salt_key).apply(
-        lambda known: text.authentication(known[1]) + text.users_acl(known[0])
+        lambda known: f"{text.authentication(known[1])}{text.users_acl(known[0])}{text.END}\n"
     )
     return keep(host, name, "redis-users.sh", stdin=stdin, opts=opts)

@@ -35,6 +35,8 @@ class Host(Protocol):
     architecture: pulumi.Output[str]
     # Options of everything that is on the host: what is gone with it need not be deleted one by one.
     bound: pulumi.ResourceOptions
+    # Another text as soon as it is another machine, which has none of what scripts have made.
+    identity: Sequence[pulumi.Input[str]]
     # What has prepared the machine, for one on which /srv is unpacked later; nothing on a workstation.
     preparation: Sequence[Step]
     # What only such a host has to say to the stack's users.
@@ -68,7 +70,6 @@ def keep(
     script: str,
     *arguments: pulumi.Input[str],
     stdin: pulumi.Input[str] = "",
-    triggers: Sequence[pulumi.Input[str]] = (),
     opts: pulumi.ResourceOptions | None = None,
 ) -> HostState:
     """What scripts/host/<script> brings about by `apply ARGUMENTS…` and looks at by `check ARGUMENTS…`, as root on the host."""
@@ -77,7 +78,7 @@ def keep(
         apply=host.words(script, "apply", *arguments),
         check=host.words(script, "check", *arguments),
         stdin=stdin,
-        triggers=triggers,
+        triggers=host.identity,
         opts=pulumi.ResourceOptions.merge(host.bound, opts),
     )
 

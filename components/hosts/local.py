@@ -18,6 +18,7 @@ class LocalHost(pulumi.ComponentResource):
     provider: docker.Provider
     architecture: pulumi.Output[str]
     bound: pulumi.ResourceOptions
+    identity: Sequence[pulumi.Input[str]]
     preparation: Sequence[Step]
     outputs: Mapping[str, pulumi.Output[Any]]
 
@@ -29,6 +30,7 @@ class LocalHost(pulumi.ComponentResource):
         self._before = [*(["sudo", "-n"] if settings.sudo else []), *docker_environment]
         # Nobody but the operator takes this machine away.
         self.bound = pulumi.ResourceOptions()
+        self.identity = ()
         self.preparation = ()
         self.outputs = {"sshCommand": pulumi.Output.from_input([])}
         # Asked at each run, previews too: the engine may belong to a virtual machine of another architecture.

@@ -34,6 +34,7 @@ class OciHost(pulumi.ComponentResource):
     provider: docker.Provider
     architecture: pulumi.Output[str]
     bound: pulumi.ResourceOptions
+    identity: Sequence[pulumi.Input[str]]
     preparation: Sequence[Step]
     outputs: Mapping[str, pulumi.Output[Any]]
 
@@ -68,6 +69,7 @@ class OciHost(pulumi.ComponentResource):
         )
         self._instance = made.instance
         self.bound = pulumi.ResourceOptions(deleted_with=made.instance)
+        self.identity = [made.instance.id]
         volume = DataVolume(
             f"{name}-data", DataVolumeArgs(settings=host, availability_domain=domain), in_cloud
         )
@@ -141,8 +143,7 @@ class OciHost(pulumi.ComponentResource):
             self.words(script, *arguments),
             stdin=stdin,
             secret=secret,
-            # Another machine has none of what scripts have made.
-            triggers=[self._instance.id, *triggers],
+            triggers=[*self.identity, *triggers],
             opts=pulumi.ResourceOptions.merge(ready, opts),
         )
 

@@ -17,16 +17,21 @@ class PasswordFile:
 
 
 def password_list(
-    verifier: str, files: Sequence[PasswordFile] = (), *, reload_pgbouncer: bool = False
+    verifier: str,
+    files: Sequence[PasswordFile] = (),
+    *,
+    reload_pgbouncer: bool = False,
+    release: bool = False,
 ) -> str:
-    """The list that scripts/host/password.sh describes."""
+    """The list that scripts/host/password.sh describes; `release` where the password is not a weak one that is put up with."""
     lines = [f"verifier {_base64(verifier)}"]
     lines += [
         f"{'block' if file.block else 'file'} {file.mode} {file.owner} {_base64(file.content)} {file.path}"
         for file in files
     ]
     lines += ["reload-pgbouncer"] if reload_pgbouncer else []
-    return "".join(f"{line}\n" for line in lines)
+    lines += ["release"] if release else []
+    return "".join(f"{line}\n" for line in [*lines, "end"])
 
 
 def _base64(text: str) -> str:

@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 
 from components.application_settings import Application
-from components.render.postgres import ADMIN, AUTH_ROLE, application_rules, everybody, hba_lines, proxied
+from components.render.postgres import (
+    ADMIN,
+    AUTH_ROLE,
+    application_rules,
+    everybody,
+    hba_lines,
+    proxied,
+    waived_rules,
+)
 from components.settings import PgbouncerSettings, Settings
 
 CONFIG_DIR = "/etc/pgbouncer"
@@ -63,6 +71,8 @@ def pgbouncer_hba(settings: Settings) -> str:
     """
     rules = [
         *(("host", "all", "all", proxy, "reject") for proxy in proxied(settings)),
+        # PostgreSQL knows, too, whose waiver has gone before the weak password has.
+        *waived_rules(settings),
         *application_rules(settings),
         *everybody(settings),
     ]

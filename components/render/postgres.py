@@ -8,6 +8,8 @@ from components.settings import PostgresSettings, Settings
 CONFIG_DIR = "/etc/postgresql"
 ADMIN = "platform_admin"
 AUTH_ROLE = "pgbouncer_auth"
+# Its members have a weak password; one leaves it in the step in which it gets a strong one (password.sh).
+HEMMED = "platform_hemmed"
 
 # Type, database, user, address and method.
 HbaRule = tuple[str, str, str, str, str]
@@ -102,7 +104,10 @@ def pg_hba_conf(settings: Settings) -> str:
         *(("host", "all", "all", proxy, "reject") for proxy in proxied(settings)),
         ("host", "postgres", AUTH_ROLE, subnet, "scram-sha-256"),
         ("host", "all", AUTH_ROLE, "all", "reject"),
-        *application_rules(settings, hemmed_from=[pooler]),
+        *waived_rules(settings, further=[pooler]),
+        # Whose waiver has gone from the settings stays out, until its password has gone too.
+        *forbidden(f"+{HEMMED}"),
+        *application_rules(settings),
         *everybody(settings),
     ]
     return (
@@ -132,20 +137,24 @@ def forbidden(user: str) -> list[HbaRule]:
     ]
 
 
-def application_rules(settings: Settings, *, hemmed_from: Sequence[str] = ()) -> list[HbaRule]:
-    """Each application's login into its own database alone, wherever else somebody may have opened one to everybody.
-
-    One whose weak password is waived comes from its own address alone, and from `hemmed_from`.
-    """
+def application_rules(settings: Settings) -> list[HbaRule]:
+    """Each application's login into its own database alone, wherever else somebody may have opened one to everybody."""
     rules: list[HbaRule] = []
     for application in settings.application_list:
-        database, user = hba_name(application.database), hba_name(application.login)
+        if not application.settings.password_waiver:
+            rules += everybody(settings, hba_name(application.database), hba_name(application.login))
+    return rules
+
+
+def waived_rules(settings: Settings, *, further: Sequence[str] = ()) -> list[HbaRule]:
+    """A login whose weak password is put up with: from its own address alone, and `further` ones."""
+    rules: list[HbaRule] = []
+    for application in settings.application_list:
         if application.settings.password_waiver:
-            places = [f"{application.settings.address}/32", *hemmed_from]
+            database, user = hba_name(application.database), hba_name(application.login)
+            places = [f"{application.settings.address}/32", *further]
             rules += [("host", database, user, place, "scram-sha-256") for place in places]
             rules += forbidden(user)
-        else:
-            rules += everybody(settings, database, user)
     return rules
 
 
@@ -193,6 +202,7 @@ BEGIN;
 ALTER ROLE {ADMIN} SET statement_timeout = 0;
 SELECT 'CREATE ROLE {AUTH_ROLE}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{AUTH_ROLE}') \\gexec
 ALTER ROLE {AUTH_ROLE} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT CONNECTION LIMIT 20;
+SELECT 'CREATE ROLE {HEMMED} NOLOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{HEMMED}') \\gexec
 -- These are the platform's: applications have databases of their own.
 REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC;
 GRANT CONNECT ON DATABASE postgres TO {AUTH_ROLE};

@@ -12,6 +12,8 @@ PORT, TLS_PORT = 6379, 6380
 CERTIFICATE, KEY = f"{CONFIG_DIR}/tls/server.crt", f"{CONFIG_DIR}/tls/server.key"
 ADMIN = "admin"
 OPERATOR = "operator"
+# The last line of what a script is given: without it the sender was cut off.
+END = "end"
 
 # What works on keys and channels that the server looks at, and what concerns the connection alone. Then, without what names
 # or counts other users' keys and channels: CLIENT TRACKING in broadcast mode tells of every key that is written.
@@ -107,7 +109,7 @@ def reload_commands(rules: Mapping[str, str], *, salt_key: str) -> str:
         for name, rule in rules.items()
     )
     certificate = f"CONFIG SET tls-cert-file {CERTIFICATE} tls-key-file {KEY}\n"
-    return f"{authentication(salt_key)}{sets}{certificate}"
+    return f"{authentication(salt_key)}{sets}{certificate}{END}\n"
 
 
 def authentication(salt_key: str) -> str:

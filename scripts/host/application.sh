@@ -1,15 +1,15 @@
 #!/bin/sh
-# application.sh apply|check NAME DATABASE LOGIN OWNER READ_ONLY READ_WRITE CONNECTIONS [EXTENSION...]:
+# application.sh apply|check NAME DATABASE LOGIN OWNER READ_ONLY READ_WRITE CONNECTIONS yes|no [EXTENSION...]:
 # an application's roles and database in PostgreSQL, without the password, which password.sh sets.
 #
 # apply brings them about, and again whatever has changed them; check prints a line for each difference and changes nothing.
 # Names are quoted by psql (:"name", :'name') and by the server (format). What is there already is taken over, unless it is
-# another application's.
+# another application's. yes: its weak password is put up with, and password.sh lets it out of the group platform_hemmed.
 set -eu
-action=$1 name=$2 database=$3 login=$4 owner=$5 read_only=$6 read_write=$7 connections=$8
-shift 8
+action=$1 name=$2 database=$3 login=$4 owner=$5 read_only=$6 read_write=$7 connections=$8 hemmed=$9
+shift 9
 extensions=$*
-# By this comment the platform knows later whose a role or a database is.
+# By this comment the platform knows later whose a role is, and by its owner whose a database is.
 mark="central-data-platform application $name"
 
 fail() {
@@ -17,11 +17,15 @@ fail() {
   exit 1
 }
 
+# This superuser is in a database where somebody else says what a name means, and what is set at the start of a session:
+# options of the connection come before both.
 run_sql() { # DATABASE; SQL is standard input
-  docker exec --interactive postgres-db \
+  docker exec --interactive \
+    --env PGOPTIONS='-c search_path=pg_catalog,pg_temp -c role=none -c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=10s -c client_min_messages=warning' \
+    postgres-db \
     psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --username=platform_admin --dbname="$1" \
     --set=mark="$mark" --set=database="$database" --set=login="$login" --set=owner="$owner" --set=read_only="$read_only" \
-    --set=read_write="$read_write" --set=connections="$connections" --set=extensions="$extensions" --file=-
+    --set=read_write="$read_write" --set=connections="$connections" --set=hemmed="$hemmed" --set=extensions="$extensions" --file=-
 }
 
 # --- apply ---
@@ -35,20 +39,13 @@ SELECT format('%s %I belongs to "%s"; write another name for it in applications'
   SELECT 'role', rolname, 'a superuser' FROM pg_roles
     WHERE rolsuper AND rolname IN (:'owner', :'read_only', :'read_write')
   UNION ALL
-  SELECT 'database', datname, shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = :'database') AS found
+  SELECT 'database', datname, shobj_description(datdba, 'pg_authid') FROM pg_database WHERE datname = :'database') AS found
 WHERE mark <> :'mark' AND (mark LIKE 'central-data-platform %' OR mark = 'a superuser') LIMIT 1;
-SQL
-}
-
-is_new() {
-  run_sql postgres <<'SQL'
-SELECT NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'read_only');
 SQL
 }
 
 make_roles() {
   run_sql postgres <<'SQL'
-SET client_min_messages = warning;
 BEGIN;
 SELECT format('CREATE ROLE %I NOLOGIN', role)
   FROM unnest(ARRAY[:'login', :'owner', :'read_only', :'read_write']) AS role
@@ -60,9 +57,10 @@ SELECT format('ALTER ROLE %I NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLI
 SELECT format('COMMENT ON ROLE %I IS %L', role, :'mark')
   FROM unnest(ARRAY[:'login', :'owner', :'read_only', :'read_write']) AS role \gexec
 -- Rights beyond its own database are nobody's to give to a login that an application holds.
-SELECT format('REVOKE %I FROM %I', granted.rolname, member.rolname)
+SELECT format('REVOKE %I FROM %I GRANTED BY %I CASCADE', granted.rolname, member.rolname, pg_get_userbyid(grantor))
   FROM pg_auth_members JOIN pg_roles AS granted ON granted.oid = roleid JOIN pg_roles AS member ON member.oid = pg_auth_members.member
-  WHERE member.rolname IN (:'login', :'owner') AND granted.rolname <> :'owner' \gexec
+  WHERE member.rolname IN (:'login', :'owner') AND granted.rolname NOT IN (:'owner', 'platform_hemmed') \gexec
+SELECT format('GRANT platform_hemmed TO %I WITH INHERIT FALSE, SET FALSE', :'login') WHERE :'hemmed' = 'yes' \gexec
 GRANT :"owner" TO :"login" WITH INHERIT TRUE, SET TRUE;
 -- From its first statement on it acts as the owner, so what its migrations make belongs to the owner.
 ALTER ROLE :"login" SET role = :"owner";
@@ -76,7 +74,9 @@ SELECT format('CREATE DATABASE %I OWNER %I', :'database', :'owner')
   WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') \gexec
 BEGIN;
 ALTER DATABASE :"database" OWNER TO :"owner";
-COMMENT ON DATABASE :"database" IS :'mark';
+-- Set for one database, these would come before what is set for the login.
+ALTER DATABASE :"database" RESET role;
+ALTER ROLE :"login" IN DATABASE :"database" RESET role;
 REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
 GRANT ALL ON DATABASE :"database" TO :"owner";
 GRANT CONNECT, TEMPORARY ON DATABASE :"database" TO :"login", :"read_write";
@@ -85,10 +85,12 @@ COMMIT;
 SQL
 }
 
+# What is there before the platform is: given to the owner, whose the login is from its first statement on, and opened to the
+# groups. Only once, which the owner's default privileges tell: later it may have taken a right away on purpose.
 grant_rights() {
   run_sql "$database" <<'SQL'
-SET client_min_messages = warning;
 BEGIN;
+SELECT NOT EXISTS (SELECT FROM pg_default_acl WHERE pg_get_userbyid(defaclrole) = :'owner' AND defaclnamespace = 0) AS is_new \gset
 SELECT format('REASSIGN OWNED BY %I TO %I', :'login', :'owner')
   WHERE EXISTS (SELECT FROM pg_shdepend
     WHERE refclassid = 'pg_authid'::regclass AND refobjid = (SELECT oid FROM pg_roles WHERE rolname = :'login') AND deptype = 'o'
@@ -97,27 +99,36 @@ SELECT format(statement, :'owner', :'read_only', :'read_write')
   FROM (VALUES ('REVOKE ALL ON SCHEMA public FROM PUBLIC'), ('GRANT USAGE, CREATE ON SCHEMA public TO %1$I'),
     ('GRANT USAGE ON SCHEMA public TO %2$I, %3$I')) AS wanted (statement)
   WHERE to_regnamespace('public') IS NOT NULL \gexec
+SELECT format('CREATE EXTENSION IF NOT EXISTS %I SCHEMA public CASCADE', extension)
+  FROM unnest(string_to_array(:'extensions', ' ')) AS extension WHERE extension <> '' \gexec
+\if :is_new
+CREATE TEMPORARY VIEW own_schema AS SELECT oid, nspname, nspowner FROM pg_namespace
+  WHERE nspname !~ '^pg_' AND nspname <> 'information_schema';
+CREATE TEMPORARY VIEW of_extension AS SELECT classid, objid FROM pg_depend WHERE deptype = 'e';
+SELECT format('ALTER SCHEMA %I OWNER TO %I', nspname, :'owner') FROM own_schema
+  WHERE nspname <> 'public' AND ('pg_namespace'::regclass, oid) NOT IN (SELECT classid, objid FROM of_extension) \gexec
+SELECT format('ALTER %s %I.%I OWNER TO %I', kind, nspname, relname, :'owner')
+  FROM pg_class JOIN own_schema ON own_schema.oid = relnamespace
+    JOIN (VALUES ('r', 'TABLE'), ('p', 'TABLE'), ('f', 'FOREIGN TABLE'), ('v', 'VIEW'), ('m', 'MATERIALIZED VIEW'), ('S', 'SEQUENCE'))
+      AS word (letter, kind) ON letter = relkind::text
+  WHERE ('pg_class'::regclass, pg_class.oid) NOT IN (SELECT classid, objid FROM of_extension)
+    -- A column's own sequence goes with its table.
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND relkind = 'S' AND deptype IN ('a', 'i')) \gexec
+SELECT format('ALTER ROUTINE %s OWNER TO %I', pg_proc.oid::regprocedure, :'owner') FROM pg_proc JOIN own_schema ON own_schema.oid = pronamespace
+  WHERE ('pg_proc'::regclass, pg_proc.oid) NOT IN (SELECT classid, objid FROM of_extension) \gexec
+SELECT format('ALTER TYPE %I.%I OWNER TO %I', nspname, typname, :'owner') FROM pg_type JOIN own_schema ON own_schema.oid = typnamespace
+  WHERE typtype IN ('d', 'e', 'r') AND ('pg_type'::regclass, pg_type.oid) NOT IN (SELECT classid, objid FROM of_extension) \gexec
+SELECT format(statement, nspname, :'read_only', :'read_write')
+  FROM own_schema, (VALUES ('GRANT USAGE ON SCHEMA %1$I TO %2$I, %3$I'), ('GRANT SELECT ON ALL TABLES IN SCHEMA %1$I TO %2$I'),
+    ('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %1$I TO %3$I'),
+    ('GRANT SELECT ON ALL SEQUENCES IN SCHEMA %1$I TO %2$I'),
+    ('GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA %1$I TO %3$I')) AS wanted (statement) \gexec
+\endif
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" GRANT USAGE ON SCHEMAS TO :"read_only", :"read_write";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" GRANT SELECT ON TABLES TO :"read_only";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"read_write";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" GRANT SELECT ON SEQUENCES TO :"read_only";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" GRANT USAGE, SELECT, UPDATE ON SEQUENCES TO :"read_write";
-SELECT format('CREATE EXTENSION IF NOT EXISTS %I CASCADE', extension)
-  FROM unnest(string_to_array(:'extensions', ' ')) AS extension WHERE extension <> '' \gexec
-COMMIT;
-SQL
-}
-
-# Only once: later the owner may have taken a right away on purpose.
-grant_rights_on_what_is_there() {
-  run_sql "$database" <<'SQL'
-BEGIN;
-SELECT format(statement, nspname, :'read_only', :'read_write')
-  FROM pg_namespace, (VALUES ('GRANT USAGE ON SCHEMA %1$I TO %2$I, %3$I'), ('GRANT SELECT ON ALL TABLES IN SCHEMA %1$I TO %2$I'),
-    ('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %1$I TO %3$I'),
-    ('GRANT SELECT ON ALL SEQUENCES IN SCHEMA %1$I TO %2$I'),
-    ('GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA %1$I TO %3$I')) AS wanted (statement)
-  WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' \gexec
 COMMIT;
 SQL
 }
@@ -125,11 +136,9 @@ SQL
 apply() {
   taken=$(foreign)
   [ -z "$taken" ] || fail "application $name cannot be made: $taken"
-  new=$(is_new)
   make_roles
   make_database
   grant_rights
-  [ "$new" = f ] || grant_rights_on_what_is_there
 }
 
 # --- check ---
@@ -165,15 +174,20 @@ SELECT format('role %I is no member of %I', :'login', :'owner')
 UNION ALL
 SELECT format('role %I is a member of %I', member.rolname, granted.rolname)
   FROM pg_auth_members JOIN pg_roles AS granted ON granted.oid = roleid JOIN pg_roles AS member ON member.oid = pg_auth_members.member
-  WHERE member.rolname IN (:'login', :'owner') AND granted.rolname <> :'owner'
+  WHERE member.rolname IN (:'login', :'owner') AND granted.rolname NOT IN (:'owner', 'platform_hemmed')
+UNION ALL
+SELECT format('role %I is not hemmed in although its weak password is put up with', :'login')
+  WHERE :'hemmed' = 'yes' AND NOT EXISTS (SELECT FROM pg_auth_members WHERE pg_get_userbyid(roleid) = 'platform_hemmed'
+    AND pg_get_userbyid(member) = :'login')
+UNION ALL
+SELECT format('role %I is set to act as another one in database %I', :'login', :'database')
+  FROM pg_db_role_setting JOIN pg_database ON pg_database.oid = setdatabase, unnest(setconfig) AS setting
+  WHERE datname = :'database' AND setting LIKE 'role=%' AND (setrole = 0 OR pg_get_userbyid(setrole) = :'login')
 UNION ALL
 SELECT format('database %I is missing', name) FROM database WHERE oid IS NULL
 UNION ALL
 SELECT format('database %I is owned by %I, not by %I', name, pg_get_userbyid(datdba), :'owner') FROM database
   WHERE pg_get_userbyid(datdba) <> :'owner'
-UNION ALL
-SELECT format('database %I has not the comment by which the platform knows it', name) FROM database
-  WHERE oid IS NOT NULL AND shobj_description(oid, 'pg_database') IS DISTINCT FROM :'mark'
 UNION ALL
 SELECT format('everybody has %s on database %I', privilege_type, name)
   FROM database, aclexplode(coalesce(datacl, acldefault('d', datdba))) WHERE grantee = 0
@@ -232,5 +246,5 @@ check() {
 case $action in
   apply) apply ;;
   check) check ;;
-  *) fail "usage: application.sh apply|check NAME DATABASE LOGIN OWNER READ_ONLY READ_WRITE CONNECTIONS [EXTENSION...]" ;;
+  *) fail "usage: application.sh apply|check NAME DATABASE LOGIN OWNER READ_ONLY READ_WRITE CONNECTIONS yes|no [EXTENSION...]" ;;
 esac

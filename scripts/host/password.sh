@@ -7,6 +7,8 @@
 #   file MODE UID:GID TEXT PATH         a whole file
 #   block MODE UID:GID TEXT PATH        the platform's block of a file whose other lines are kept
 #   reload-pgbouncer                    PgBouncer reads its files again before the new password holds
+#   release                             the role may come from everywhere again: its password is no longer a weak one
+#   end                                 the last line: without it the sender was cut off, and nothing is done
 #
 # A role has one password at a time. Between the role's change and the files' nobody can log in (logins wait some milliseconds),
 # so whoever is refused and reads the file again finds the password that holds.
@@ -32,6 +34,9 @@ drop() {
 trap drop EXIT
 trap 'exit 130' HUP INT TERM
 cat >"$work/list"
+[ "$(tail -n 1 "$work/list")" = end ] ||
+  fail "the password of role $role could not be looked at or changed: its list was cut off on the way; run up again"
+release=$(grep -cx release "$work/list") || :
 verifier=$(awk '$1 == "verifier" { print $2 }' "$work/list" | base64 -d)
 
 psql_in() {
@@ -44,12 +49,12 @@ psql_in() {
 
 # The file at PATH without the block.
 without_block() {
-  [ ! -f "$1" ] || awk '/^# BEGIN central-data-platform/ { inside = 1 } !inside { print } /^# END central-data-platform/ { inside = 0 }' "$1"
+  [ ! -f "$1" ] || sed '/^# BEGIN central-data-platform/,/^# END central-data-platform/d' "$1"
 }
 
 # The block alone, without its markers.
 block_of() {
-  [ ! -f "$1" ] || awk '/^# END central-data-platform/ { inside = 0 } inside { print } /^# BEGIN central-data-platform/ { inside = 1 }' "$1"
+  sed -n '/^# BEGIN central-data-platform/,/^# END central-data-platform/{//!p}' "$1"
 }
 
 is_whole() {
@@ -66,6 +71,9 @@ prepare() { # KIND MODE OWNER TEXT PATH
   [ -d "$folder" ] || mkdir -m 0755 "$folder"
   is_whole "$path" ||
     fail "$path has a line '# BEGIN central-data-platform' without its '# END central-data-platform', so nobody knows which lines are yours; add the missing line, then run up again"
+  # Made anew, so that it is root's alone, whatever somebody has put in its place.
+  rm -f "$path.new"
+  set -C
   {
     [ "$1" = file ] || printf '%s\n' "$BEGIN"
     printf '%s' "$4" | base64 -d
@@ -74,6 +82,7 @@ prepare() { # KIND MODE OWNER TEXT PATH
       without_block "$path"
     }
   } >"$path.new"
+  set +C
   chown "$3" "$path.new"
   chmod "$2" "$path.new"
   if command -v restorecon >/dev/null; then restorecon "$path.new"; fi
@@ -96,6 +105,38 @@ reload_pgbouncer() {
     docker exec pgbouncer sh -c 'kill -HUP 1'
 }
 
+place() {
+  number=0
+  while read -r kind _ _ _ path; do
+    number=$((number + 1))
+    case $kind in
+      file | block)
+        [ ! -f "$path" ] || cp -p "$path" "$work/old.$number"
+        mv -f "$path.new" "$path"
+        ;;
+      reload-pgbouncer) reload_pgbouncer || : ;;
+    esac
+  done <"$work/list"
+}
+
+put_back() {
+  number=0
+  while read -r kind _ _ _ path; do
+    number=$((number + 1))
+    case $kind in
+      file | block)
+        if [ -f "$work/old.$number" ]; then
+          cp -p "$work/old.$number" "$path.new"
+          mv -f "$path.new" "$path"
+        else
+          rm -f "$path"
+        fi
+        ;;
+      reload-pgbouncer) reload_pgbouncer || : ;;
+    esac
+  done <"$work/list"
+}
+
 apply() {
   while read -r kind mode owner text path; do
     case $kind in file | block) prepare "$kind" "$mode" "$owner" "$text" "$path" ;; esac
@@ -110,6 +151,8 @@ apply() {
   cat >&3 <<SQL
 \\set verifier '$verifier'
 SET log_min_duration_statement = -1;
+-- Whoever holds this lock holds up all logins: not for long, whatever happens to us.
+SET idle_in_transaction_session_timeout = '20s';
 BEGIN;
 DO \$\$ BEGIN
   FOR attempt IN 1..40 LOOP
@@ -121,21 +164,21 @@ DO \$\$ BEGIN
   END LOOP;
 END \$\$;
 ALTER ROLE :"role" PASSWORD :'verifier';
+SELECT format('REVOKE platform_hemmed FROM %I', :'role') WHERE $release > 0
+  AND EXISTS (SELECT FROM pg_auth_members WHERE pg_get_userbyid(roleid) = 'platform_hemmed' AND pg_get_userbyid(member) = :'role') \\gexec
 \\echo changed
 SQL
+  committed=
   if reached changed; then
-    while read -r kind _ _ _ path; do
-      case $kind in
-        file | block) mv -f "$path.new" "$path" ;;
-        reload-pgbouncer) reload_pgbouncer ;;
-      esac
-    done <"$work/list"
-    printf 'COMMIT;\n\\echo committed\n' >&3
-    reached committed && committed=yes
+    # From here to the commit nothing stops half-way; and where it fails, the files are put back.
+    trap '' HUP INT TERM PIPE
+    place
+    { printf 'COMMIT;\n\\echo committed\n' >&3; } 2>/dev/null || :
+    if reached committed; then committed=yes; else put_back; fi
   fi
   exec 3>&- 4<&-
   wait "$psql" || :
-  [ "${committed:-}" = yes ] ||
+  [ "$committed" = yes ] ||
     fail "the password of role $role could not be changed: $(tr '\n' ' ' <"$work/complaint"); run up again"
 }
 
@@ -147,6 +190,8 @@ wanted_role() {
 SET log_min_duration_statement = -1;
 SELECT format('role %I has another password than the configured one', rolname) FROM pg_authid
   WHERE rolname = :'role' AND rolpassword IS DISTINCT FROM :'verifier'
+UNION ALL SELECT format('role %I is hemmed in, and its password is no longer a weak one', :'role') FROM pg_auth_members
+  WHERE $release > 0 AND pg_get_userbyid(roleid) = 'platform_hemmed' AND pg_get_userbyid(member) = :'role'
 UNION ALL SELECT format('role %I is missing', :'role') WHERE NOT EXISTS (SELECT FROM pg_authid WHERE rolname = :'role');
 SQL
 }

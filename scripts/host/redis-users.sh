@@ -1,7 +1,8 @@
 #!/bin/sh
 # redis-users.sh apply|check: the users of the running Redis are those of standard input, and no others.
 #
-# Its first line is the AUTH command of user operator, each further one a user of users.acl: user NAME RULES. apply takes away
+# Its first line is the AUTH command of user operator, each further one a user of users.acl: user NAME RULES; the last one is
+# `end`: a list that was cut off on the way would delete users. apply takes away
 # what an earlier `up` has added beside: a replaced password, a user who is no longer there, whose connections end.
 set -eu
 action=$1
@@ -18,6 +19,8 @@ umask 077
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' HUP INT TERM
 cat >"$work/list"
+[ "$(tail -n 1 "$work/list")" = end ] ||
+  fail "the users of Redis could not be looked at or changed: their list was cut off on the way; run up again"
 sed -n 's/^user //p' "$work/list" >"$work/users"
 
 # The output is looked at, since redis-cli exits with 0 whatever the server says.

@@ -1,9 +1,19 @@
 #!/bin/sh
 # reload-redis.sh: bring the running Redis to its access list and its certificate by the commands of standard input.
+# Its last line is `end`: without it the sender was cut off, and nothing is done.
 # The output is looked at, since redis-cli exits with 0 whatever the server says; it shows no password and no hash.
 set -eu
 
-answers=$(docker exec --interactive redis-cache redis-cli)
+commands=$(cat)
+case $commands in
+  *"
+end") ;;
+  *)
+    echo "Redis was not changed: its commands were cut off on the way; run up again" >&2
+    exit 1
+    ;;
+esac
+answers=$(printf '%s\n' "${commands%end}" | docker exec --interactive redis-cache redis-cli)
 wrong=$(printf '%s\n' "$answers" | grep -vx -e OK -e '' || true)
 case $wrong in
   '') ;;

@@ -8,17 +8,17 @@ import json
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 import redis
-import yaml
 from redis.connection import parse_url
 from redis.exceptions import AuthenticationError, NoPermissionError
 
 from tests.engine.applications import Account, accounts
-from tests.engine.platform import Platform, Run
+from tests.engine.platform import PROJECT, Platform, Run
 
 SMALL = {"pool": 1, "directConnections": 2}
 LONGEST = "L" + "-o_N-g" * 10 + "er"
@@ -254,23 +254,22 @@ def test_odd_names_and_passwords_work_by_every_connection_string(changed: Change
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_compose_reads_server_env_as_sh_does(changed: Changed, name: str) -> None:
+def test_compose_reads_server_env_as_sh_does(changed: Changed, name: str, tmp_path: Path) -> None:
+    """By the words that platform.yaml itself gives."""
     account = changed.account(name)
-    compose = account.folder / "compose.yaml"
-    extends = {"image": "none", "extends": {"file": "platform.yaml", "service": "application"}}
-    network = {"central-data-platform": {"external": True}}
-    compose.write_text(yaml.safe_dump({"services": {"mine": extends}, "networks": network}))
-    try:
-        ran = changed.platform.run(
-            ["docker", "compose", "-f", str(compose), "--env-file", str(account.folder / "server.env"), "config", "--format", "json"]
-        )  # fmt: skip
-    finally:
-        compose.unlink()
-    service = json.loads(ran.stdout)["services"]["mine"]
-    assert service["networks"]["central-data-platform"]["aliases"] == [name]
-    read = service["environment"]
-    # What it prints can be read by compose again.
-    assert {key: value.replace("$$", "$") for key, value in read.items()} == account.environment()
+    service = {
+        "image": "any",
+        "extends": {"file": str(account.folder / "platform.yaml"), "service": "application"},
+    }
+    file = tmp_path / "compose.yaml"
+    file.write_text(json.dumps({"services": {"own": service}, "networks": {PROJECT: {"external": True}}}))
+    env_file = str(account.folder / "server.env")
+    words = ["docker", "compose", "-f", str(file), "--env-file", env_file, "config", "--format", "json"]
+    own = json.loads(changed.platform.run(words).stdout)["services"]["own"]
+    assert own["networks"][PROJECT]["aliases"] == [name]
+    # What it prints is meant to be read by compose again.
+    read = {key: value.replace("$$", "$") for key, value in own["environment"].items()}
+    assert read == account.environment()
 
 
 def test_nothing_was_run_that_stands_in_a_name_or_password(changed: Changed) -> None:
