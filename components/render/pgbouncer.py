@@ -51,7 +51,8 @@ ignore_startup_parameters = extra_float_digits
 
 ; PostgreSQL's container may come back with another address.
 dns_max_ttl = 5
-server_login_retry = 2
+; Meanwhile everybody of the pool is turned away, by the words for the last failure: one who came with an old password is enough.
+server_login_retry = 0.2
 
 ; Offered to all; pg_hba.conf says who must. The bridge network, where PostgreSQL is, stays inside this host.
 client_tls_sslmode = allow

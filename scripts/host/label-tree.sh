@@ -1,7 +1,7 @@
 #!/bin/sh
 # label-tree.sh SRV_ROOT: give the tree its SELinux labels, and have them stay.
 #
-# What is mounted into containers is container_file_t. Scripts are bin_t: systemd starts nothing else.
+# What is mounted into containers is container_file_t, an application's folder too. Scripts are bin_t: systemd starts nothing else.
 set -eu
 srv=$1
 
@@ -34,6 +34,7 @@ rule() { # PATTERN TYPE
 for folder in config data run backups; do
   rule "$root/$folder(/.*)?" container_file_t
 done
+rule "$root/apps/[^/.]+/.*" container_file_t
 # With `.new`: a file has its label before it has its name (write-file.sh).
 rule "$root/apps/[^/]*\\.sh(\\.new)?" bin_t
 rule "$root/apps/bootstrap\\.d(/.*)?" bin_t

@@ -61,7 +61,12 @@ def _rights_by_hand(clients: dict[str, Account]) -> dict[str, str]:
     _edit(clients["librarian"].folder / "server.env", "DATABASE_NAME=", "DATABASE_NAMES=")
     (clients["reporting"].folder / "server.env").unlink()
     platform.redis().execute_command("ACL SETUSER intruder on nopass ~* &* +@all")
+    # The platform's own two.
+    platform.psql("ALTER ROLE platform_admin PASSWORD 'by-hand-and-forgotten'")
+    (platform.srv / "config/pgbouncer/userlist.txt").chmod(0o444)
     return {
+        "postgres-password": r"platform_admin has another password",
+        "pgbouncer-password": r"userlist\.txt has not mode 0400",
         "application-librarian-account": r"librarian_user has no CONNECT on database librarian",
         "application-reporting-account": r"reporting_readonly is not given SELECT on new tables of database reporting",
         "application-trading-app-account": r"trading_app_user is a member of librarian_owner",

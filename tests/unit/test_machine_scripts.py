@@ -1045,7 +1045,8 @@ def test_rules_fit_the_files_that_they_are_for(machine: Machine) -> None:
         "apps/status.sh": "bin_t",
         "apps/status.sh.new": "bin_t",
         "apps/bootstrap.d/grow-root.sh": "bin_t",
-        "apps/postgres-stack/docker-compose.yml": None,
+        "apps/librarian/server.env": "container_file_t",
+        "apps/librarian": None,
         "database": None,
     }
     for path, label in expected.items():
