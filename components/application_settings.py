@@ -80,7 +80,8 @@ def _application_name(name: str) -> str:
         raise ValueError(
             f"{name!r} cannot be an application's name; write up to 40 of a-z, 0-9 and -, a letter first and no hyphen last"
         )
-    if name in _RESERVED_APPLICATIONS or f"{name}-".startswith("pg-"):
+    reserved = _RESERVED_APPLICATIONS | _RESERVED_DATABASES
+    if name in reserved or f"{name}-".startswith("pg-"):
         raise ValueError(f"{name} is a name of the platform or of PostgreSQL; write another one")
     return name
 

@@ -361,8 +361,9 @@ def parse(model: type[M], raw: Mapping[str, Any], *, where: str, others: Sequenc
 def _sentence(model: type[Model], fault: dict[str, Any], where: str, others: Sequence[str]) -> str:
     # A key that breaks the line would break the sentence.
     location = [part if part.isprintable() else repr(part) for part in map(str, fault["loc"])]
-    # A union's tag ("local") stands in the location although no key has that name.
-    named = [part for part in location if part not in ("local", "oci", "[key]")]
+    # The host's kind ("local") stands in the location although no key has that name, and so does "[key]".
+    kind = 1 if location[:1] == ["host"] and location[1:2] in (["local"], ["oci"]) else None
+    named = [part for at, part in enumerate(location) if at != kind and part != "[key]"]
     key = where + ".".join(named) if named else where.rstrip(": ")
     match fault["type"]:
         case "extra_forbidden":

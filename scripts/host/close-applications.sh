@@ -47,7 +47,8 @@ left_files() {
 }
 
 close_file() {
-  [ "$(grep -c '^# BEGIN central-data-platform' "$1")" = "$(grep -c '^# END central-data-platform' "$1")" ] ||
+  awk '/^# BEGIN central-data-platform/ { wrong += inside++ } /^# END central-data-platform/ { wrong += !inside; inside = 0 }
+    END { exit wrong || inside }' "$1" ||
     fail "$1 has a line '# BEGIN central-data-platform' without its '# END central-data-platform', so nobody knows which lines are yours; add the missing line, then run up again"
   rm -f "$1.new"
   (umask 077 && sed '/^# BEGIN central-data-platform/,/^# END central-data-platform/d' "$1" >"$1.new")

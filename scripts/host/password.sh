@@ -58,8 +58,8 @@ block_of() {
 }
 
 is_whole() {
-  [ ! -f "$1" ] ||
-    [ "$(grep -c '^# BEGIN central-data-platform' "$1")" = "$(grep -c '^# END central-data-platform' "$1")" ]
+  [ ! -f "$1" ] || awk '/^# BEGIN central-data-platform/ { wrong += inside++ } /^# END central-data-platform/ { wrong += !inside; inside = 0 }
+    END { exit wrong || inside }' "$1"
 }
 
 # Everything but the last step of writing a file: it is whole, on the disk, and has its owner and mode.

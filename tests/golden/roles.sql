@@ -1,15 +1,17 @@
+SET client_min_messages = warning;
 BEGIN;
-SET LOCAL log_min_duration_statement = -1;
-ALTER ROLE platform_admin PASSWORD 'SCRAM-SHA-256$4096:87fCT5j0BLcO/EXOkFozZA==$DB53fz2Bh+0zXcHv19NZmOMSmYiIgWTSM6sEjkeNq9k=:kjrcMJS9VA8P6eGf9zy8w9SITNo7NzTY1Fy/r3HJqEM=';
 ALTER ROLE platform_admin SET statement_timeout = 0;
 SELECT 'CREATE ROLE pgbouncer_auth' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'pgbouncer_auth') \gexec
-ALTER ROLE pgbouncer_auth LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT CONNECTION LIMIT 20
-  PASSWORD 'SCRAM-SHA-256$4096:D6Afh0m086sAfZLTVZVaTA==$kuvpyZNYZkq0MPQ76Iw7z8vncwQZT9vXKswMDpn//jk=:n+8wrv4iedBdMGjRRf4XBgsom0bzEAMX0mPpZda2aNM=';
+ALTER ROLE pgbouncer_auth LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT CONNECTION LIMIT 20;
+SELECT 'CREATE ROLE platform_hemmed NOLOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'platform_hemmed') \gexec
+-- These are the platform's: applications have databases of their own.
+REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC;
+GRANT CONNECT ON DATABASE postgres TO pgbouncer_auth;
 CREATE SCHEMA IF NOT EXISTS pgbouncer AUTHORIZATION platform_admin;
 REVOKE ALL ON SCHEMA pgbouncer FROM PUBLIC;
 GRANT USAGE ON SCHEMA pgbouncer TO pgbouncer_auth;
 CREATE OR REPLACE FUNCTION pgbouncer.user_lookup(name text, OUT uname name, OUT phash text) RETURNS SETOF record
-  LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+  LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog
   AS $$SELECT rolname, rolpassword FROM pg_authid
        WHERE rolname = $1 AND rolcanlogin AND (rolvaliduntil IS NULL OR rolvaliduntil > now())$$;
 REVOKE ALL ON FUNCTION pgbouncer.user_lookup(text) FROM PUBLIC;

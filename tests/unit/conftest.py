@@ -4,6 +4,7 @@ import difflib
 import os
 import runpy
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import yaml
 from hypothesis import settings as hypothesis_settings
 
 from components import config
+from components.application import Application, ApplicationArgs
+from components.config import APPLICATION_PASSWORDS
 from components.container import ServiceArgs
 from components.hosts import open_host
 from components.network import Network, NetworkArgs
@@ -21,7 +24,7 @@ from components.postgres import Postgres
 from components.redis import Redis
 from components.secrets_file import SecretsFile, SecretsFileArgs
 from components.settings import PROJECT
-from tests.unit.recording_engine import Engine, Recording, configure, open_engine
+from tests.unit.recording_engine import CA_CERTIFICATE, Engine, Recording, configure, open_engine
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -36,6 +39,27 @@ CANARIES = {
     "pgbouncerAuthPassword": 'canary-pgbouncer-9c07 "\\" $$ #',
     "redisAdminPassword": "canary-redis-2ad5 ' ${x} \\",
     "saltKey": "canary-salt-77f3",
+}
+# Two applications: one with all that there is to ask for, one whose weak password is put up with.
+APPLICATIONS: dict[str, Any] = {
+    "librarian": {"redis": True, "pool": 5, "extensions": ["pg_trgm"]},
+    "trading-app": {
+        "database": "trading",
+        "user": "trading_app_user",
+        "address": "172.28.0.200",
+        "passwordWaiver": {
+            "reason": "uses its password as its port",
+            # The program looks at today's date.
+            "until": str(datetime.now(UTC).date() + timedelta(days=90)),
+        },
+    },
+}
+APPLICATION_CANARIES = {
+    "librarian": {
+        "database": "canary-books-51fe it's \\ \"$HOME # %41@/:?",
+        "redis": "canary-cache-b63a ' ${x} &=+ \\",
+    },
+    "trading-app": {"database": "canary-t8f"},
 }
 
 
@@ -60,9 +84,12 @@ def stack_configuration(stack: str) -> dict[str, Any]:
 def run_program(
     stack: str = "local", *, architecture: str = "amd64", plain: Mapping[str, Any] | None = None
 ) -> Recording:
-    """Run __main__.py as stack `stack`, with `plain` over its configuration."""
+    """Run __main__.py as stack `stack` with the two applications, and with `plain` over its configuration."""
     with open_engine(stack=stack, architecture=architecture) as engine:
-        configure({**stack_configuration(stack), **(plain or {})}, CANARIES)
+        configure(
+            {**stack_configuration(stack), "applications": APPLICATIONS, **(plain or {})},
+            {**CANARIES, APPLICATION_PASSWORDS: APPLICATION_CANARIES},
+        )
         return engine.run(lambda: runpy.run_path(str(ROOT / "__main__.py")))
 
 
@@ -88,8 +115,28 @@ def _component(name: str) -> Callable[[], object]:
                     NetworkArgs(settings=settings.network, srv_root=settings.srv_root, host=host),
                 )
             case "secrets":
-                args = SecretsFileArgs(secrets=secrets, srv_root=settings.srv_root, host=host, after=[])
+                args = SecretsFileArgs(
+                    secrets=secrets,
+                    applications=settings.application_list,
+                    srv_root=settings.srv_root,
+                    host=host,
+                    after=[],
+                )
                 return SecretsFile("platform-secrets", args)
+            case "application":
+                librarian, _ = settings.application_list
+                return Application(
+                    "platform-application-librarian",
+                    ApplicationArgs(
+                        application=librarian,
+                        settings=settings,
+                        passwords=secrets.applications[librarian.name],
+                        salt_key=secrets.salt_key,
+                        ca_certificate=pulumi.Output.from_input(CA_CERTIFICATE),
+                        host=host,
+                        after=[],
+                    ),
+                )
             case "postgres":
                 return Postgres(
                     "platform-postgres", ServiceArgs(image=catalogue.postgres, **common), certificates
@@ -109,9 +156,12 @@ def _component(name: str) -> Callable[[], object]:
 
 
 def run_component(name: str) -> Recording:
-    """Run one component alone, with the local stack's configuration."""
+    """Run one component alone, with the local stack's configuration and the two applications."""
     with open_engine() as engine:
-        configure(stack_configuration("local"), CANARIES)
+        configure(
+            {**stack_configuration("local"), "applications": APPLICATIONS},
+            {**CANARIES, APPLICATION_PASSWORDS: APPLICATION_CANARIES},
+        )
         return engine.run(_component(name))
 
 
@@ -141,7 +191,10 @@ def prod() -> Recording:
 
 @pytest.fixture(
     scope="session",
-    params=["local", "local_arm64", "prod", "network", "secrets", "postgres", "redis", "pgbouncer"],
+    params=[
+        *("local", "local_arm64", "prod"),
+        *("network", "secrets", "postgres", "redis", "pgbouncer", "application"),
+    ],
 )
 def recording(request: pytest.FixtureRequest) -> Recording:
     """The whole stack on either architecture, and each component alone: for what must hold everywhere."""

@@ -132,6 +132,15 @@ class Recording:
         return self.of_type("command:local:Command")
 
     @property
+    def host_states(self) -> list[Registration]:
+        return self.of_type("pulumi-python:dynamic/host:State")
+
+    @property
+    def scripted(self) -> list[Registration]:
+        """All that runs a script of ours on the host."""
+        return [*self.commands, *self.host_states]
+
+    @property
     def containers(self) -> list[Registration]:
         return self.of_type("docker:index/container:Container")
 
@@ -244,11 +253,16 @@ def open_engine(*, stack: str = "local", architecture: str = "amd64") -> Iterato
         asyncio.set_event_loop(None)
 
 
-def configure(plain: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
-    """Give the program a stack's configuration, as the engine hands it over: text, objects as JSON."""
-    values = {
-        f"{PROJECT}:{key}": value if isinstance(value, str) else json.dumps(value)
-        for key, value in plain.items()
-    }
-    encrypted = {f"{PROJECT}:{key}": value for key, value in secrets.items()}
+def configure(plain: Mapping[str, Any], secrets: Mapping[str, Any]) -> None:
+    """Give the program a stack's configuration, as the engine hands it over: text, objects as JSON.
+
+    An object with a secret anywhere in it is secret as a whole, and its secrets stand in its JSON in the clear.
+    """
+    values, encrypted = (
+        {
+            f"{PROJECT}:{key}": value if isinstance(value, str) else json.dumps(value)
+            for key, value in said.items()
+        }
+        for said in (plain, secrets)
+    )
     pulumi.runtime.set_all_config(values | encrypted, list(encrypted))

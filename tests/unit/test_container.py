@@ -135,7 +135,13 @@ def test_its_log_is_rotated(made: Made) -> None:
 
 def test_it_is_on_the_platforms_network_under_its_own_name(made: Made) -> None:
     (network,) = made.inputs["networksAdvanced"]
-    assert network == {"name": "central-data-platform", "aliases": [made.inputs["name"]]}
+    # The pooler's address is the one from which PostgreSQL takes a waived login too.
+    address = "172.28.0.254" if made.inputs["name"] == "pgbouncer" else None
+    assert network == {
+        "name": "central-data-platform",
+        "aliases": [made.inputs["name"]],
+        "ipv4Address": address,
+    }
 
 
 # --- what compose sees ---
@@ -196,7 +202,10 @@ def test_the_compose_file_describes_the_same_container(made: Made) -> None:
     assert text.get("cap_add") == inputs["capabilities"].get("adds")
     assert text["security_opt"] == inputs["securityOpts"]
     assert text["logging"] == {"driver": inputs["logDriver"], "options": inputs["logOpts"]}
-    assert text["networks"] == [network["name"]]
+    address = network["ipv4Address"]
+    assert text["networks"] == (
+        {network["name"]: {"ipv4_address": address}} if address else [network["name"]]
+    )
     assert [(p["host_ip"], int(p["published"]), p["target"]) for p in text["ports"]] == [
         (port["ip"], port["external"], port["internal"])
     ]

@@ -10,82 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from components.files import END
 from components.hosts.base import shell_words
-
-SCRIPTS = Path(__file__).parents[2] / "scripts" / "host"
-
-
-@dataclass
-class Host:
-    """A folder with stand-ins first on PATH. Each appends its words to a log and then runs what a test has written for it."""
-
-    folder: Path
-    environment: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def commands(self) -> Path:
-        return self.folder / "bin"
-
-    @property
-    def srv(self) -> Path:
-        return self.folder / 'it\'s the "srv" folder'
-
-    def stand_in(self, name: str, script: str = "") -> None:
-        path = self.commands / name
-        path.parent.mkdir(exist_ok=True)
-        log = shlex.quote(str(self.folder / f"{name}.log"))
-        note = f"{{ printf '%s\\0' \"$@\"; printf '\\1'; }} >>{log}"
-        path.write_text(f"#!/bin/sh\n{note}\n{script}\n", encoding="utf-8")
-        path.chmod(0o755)
-
-    def calls(self, name: str) -> list[list[str]]:
-        """What a stand-in was asked, and forgets it."""
-        log = self.folder / f"{name}.log"
-        noted = log.read_text(encoding="utf-8") if log.exists() else ""
-        log.unlink(missing_ok=True)
-        return [call.split("\0")[:-1] for call in noted.split("\1")[:-1]]
-
-    def start(self, script: str | Path, *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            # A test run in the background ignores SIGINT, and so would all that it starts.
-            ["env", "--default-signal", "sh", str(SCRIPTS / script), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={
-                **os.environ,
-                "LC_ALL": "C",
-                **self.environment,
-                "PATH": f"{self.commands}{os.pathsep}{os.environ['PATH']}",
-            },
-            start_new_session=True,
-        )
-
-    def run(self, script: str | Path, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-        process = self.start(script, *arguments)
-        out, err = process.communicate(stdin, timeout=20)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-    def must(self, script: str | Path, *arguments: str, stdin: str = "") -> str:
-        """Standard output of a script that must do well and say nothing on standard error."""
-        ran = self.run(script, *arguments, stdin=stdin)
-        assert not ran.returncode, ran.stderr
-        assert ran.stderr == ""
-        return ran.stdout
-
-    def refused(self, script: str | Path, *arguments: str, stdin: str = "") -> str:
-        """The one sentence with which a script refuses."""
-        ran = self.run(script, *arguments, stdin=stdin)
-        assert ran.returncode == 1
-        (sentence,) = ran.stderr.splitlines()
-        return sentence
+from tests.unit.scripted_host import SCRIPTS, Host, listing, mode, wait_for
 
 
 @pytest.fixture
@@ -94,23 +27,6 @@ def host(tmp_path: Path) -> Host:
     made = Host(tmp_path)
     made.stand_in("chown")
     return made
-
-
-def wait_for(path: Path) -> None:
-    for _ in range(500):
-        if path.exists():
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"{path} did not come")
-
-
-def mode(path: Path) -> str:
-    return f"{stat.S_IMODE(path.stat().st_mode):04o}"
-
-
-def listing(folder: Path) -> dict[str, tuple[str, float]]:
-    """Everything below a folder, with mode and time of change."""
-    return {str(p.relative_to(folder)): (mode(p), p.stat().st_mtime) for p in sorted(folder.rglob("*"))}
 
 
 # --- make-tree.sh ---
@@ -685,6 +601,32 @@ def test_status_says_what_needs_a_person(
     assert states(host, health) == ({**WELL, **expected}, code)
 
 
+TODAY = datetime.now(UTC).date()
+
+
+@pytest.mark.parametrize(("days", "state", "code"), [(90, "warn", 0), (0, "warn", 0), (-1, "fail", 1)])
+def test_status_knows_whose_weak_password_is_put_up_with(
+    host: Host, days: int, state: str, code: int
+) -> None:
+    until = TODAY + timedelta(days=days)
+    (host.srv / "config").mkdir(parents=True)
+    (host.srv / "config/waivers.tsv").write_text(
+        f'# Made by Pulumi\ntrading-app\t{until}\tits "password" is \\ its port\n', encoding="utf-8"
+    )
+    assert states(host, Health()) == ({**WELL, "waiver-trading-app": state}, code)
+    (check,) = [
+        c for c in json.loads(status(host, Health(), "--json").stdout)["checks"] if "waiver" in c["name"]
+    ]
+    assert str(until) in check["detail"]
+    assert 'its "password" is \\ its port' in check["detail"]
+
+
+def test_status_has_nothing_to_say_of_waivers_where_there_are_none(host: Host) -> None:
+    (host.srv / "config").mkdir(parents=True)
+    (host.srv / "config/waivers.tsv").write_text("# Made by Pulumi\n", encoding="utf-8")
+    assert states(host, Health()) == (WELL, 0)
+
+
 def test_status_keeps_awkward_details_whole(host: Host) -> None:
     checks = {c["name"]: c for c in json.loads(status(host, Health(), "--json").stdout)["checks"]}
     assert checks["redis-cache"]["detail"] == 'running, healthy, restarted 2 times, image im"a\\ge'
@@ -841,16 +783,31 @@ def test_a_compose_that_gives_no_hash_is_named(host: Host) -> None:
 @pytest.mark.parametrize("answer", ["OK\nOK", "OK\n\nOK\n"])
 def test_redis_took_its_access_list(host: Host, answer: str) -> None:
     host.stand_in("docker", f"cat >/dev/null; printf '%s' {shlex.quote(answer)}")
-    assert host.must("reload-redis.sh", stdin="ACL SETUSER x\n") == ""
+    assert host.must("reload-redis.sh", stdin="ACL SETUSER x\nend\n") == ""
 
 
 def test_a_refusal_of_redis_is_shown_although_its_client_says_all_is_well(host: Host) -> None:
     host.stand_in("docker", "cat >/dev/null; echo OK; echo WRONGPASS invalid username-password pair")
-    ran = host.run("reload-redis.sh", stdin="AUTH x y\n")
+    ran = host.run("reload-redis.sh", stdin="AUTH x y\nend\n")
     assert ran.returncode == 1
     assert ran.stderr.splitlines()[0] == (
         "Redis refused a change of its access list: WRONGPASS invalid username-password pair"
     )
+
+
+@pytest.mark.parametrize("sent", ["", "AUTH x y\n", "AUTH x y\nACL SETUSER a\nen", "AUTH x y\nend of it\n"])
+def test_redis_is_told_nothing_by_a_sender_that_was_killed(host: Host, sent: str) -> None:
+    host.stand_in("docker")
+    assert host.refused("reload-redis.sh", stdin=sent) == (
+        "Redis was not changed: its commands were cut off on the way; run up again"
+    )
+    assert host.calls("docker") == []
+
+
+def test_redis_is_told_all_but_the_mark_of_the_end(host: Host) -> None:
+    host.stand_in("docker", f"cat >{shlex.quote(str(host.folder / 'told'))}; echo OK")
+    host.must("reload-redis.sh", stdin="AUTH x y\nACL SETUSER end\nend\n")
+    assert (host.folder / "told").read_text(encoding="utf-8").rstrip("\n") == "AUTH x y\nACL SETUSER end"
 
 
 def test_postgres_reloads_what_has_no_fault(host: Host) -> None:

@@ -1060,7 +1060,7 @@ def test_a_wrong_rule_is_corrected(machine: Machine) -> None:
     rules.write_text(rules.read_text(encoding="utf-8").replace("bin_t", "var_t"), encoding="utf-8")
     call(machine, "label-tree.sh")
     assert [name for _, name in labels(machine)].count("bin_t") == 2
-    assert len(labels(machine)) == 6
+    assert len(labels(machine)) == 7
 
 
 @pytest.mark.parametrize("state", ["echo Disabled", "exit 1"])

@@ -220,7 +220,7 @@ def test_old_versions_are_deleted_once_the_service_may(prod: Recording) -> None:
 
 
 def on_the_host(recording: Recording) -> list[Registration]:
-    kinds = ("docker:", "command:", "pulumi:providers:docker")
+    kinds = ("docker:", "command:", "pulumi:providers:docker", "pulumi-python:")
     return [r for r in recording.registrations if r.type.startswith(kinds)]
 
 
@@ -249,7 +249,7 @@ def test_docker_is_asked_for_nothing_before_it_answers(prod: Recording) -> None:
             assert {"host-booted", "host-attach-data", "host-configure-docker"} <= prod.waits_for(
                 made.name
             ) | (prod.waits_for("host-docker"))
-    for made in prod.commands:
+    for made in prod.scripted:
         if made.name.startswith("platform-"):
             assert "host-label-tree" in prod.waits_for(made.name), made.name
 
@@ -268,6 +268,21 @@ def test_every_script_goes_by_ssh_to_the_pinned_host(prod: Recording) -> None:
         assert f"KnownHostsCommand=/bin/echo %H {HOST_KEY}" in words
         assert words[-2:] == [f"opc@{PUBLIC_ADDRESS}", "SCRIPT"]
         assert shlex.split(made.inputs["environment"]["SCRIPT"])[:4] == ["sudo", "-n", "sh", "-c"]
+
+
+def test_what_is_kept_in_order_goes_the_same_way(prod: Recording) -> None:
+    for made in prod.host_states:
+        for words in (made.inputs["apply"], made.inputs["check"]):
+            assert words[: len(prod.exports["sshCommand"])] == prod.exports["sshCommand"], made.name
+            (line,) = words[len(prod.exports["sshCommand"]) :]
+            assert shlex.split(line)[:4] == ["sudo", "-n", "sh", "-c"], made.name
+
+
+def test_another_machine_is_another_way_to_what_is_kept_in_order(prod: Recording) -> None:
+    """What makes it be brought about again: a new machine has a new key."""
+    other = run(host=host(hostKey=HOST_KEY.replace("Host", "Said")))
+    for made in prod.host_states:
+        assert made.inputs["apply"] != other[made.name].inputs["apply"], made.name
 
 
 def test_docker_goes_the_same_way(prod: Recording) -> None:

@@ -1,10 +1,14 @@
 """What must hold for the whole stack and for each component alone."""
 
+import base64
+import binascii
 import hashlib
 import hmac
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +18,10 @@ import pytest
 from components.config import SECRET_KEYS
 from components.files import END
 from components.render import scram
-from tests.unit.conftest import CANARIES, ROOT, run_program
+from tests.unit.conftest import APPLICATION_CANARIES, APPLICATIONS, CANARIES, ROOT, run_program
 from tests.unit.recording_engine import CA_CERTIFICATE, Recording, Registration, is_secret, revealed, texts
 
+HOST_STATE = "pulumi-python:dynamic/host:State"
 DIGEST = re.compile(r"[a-z0-9./_-]+@sha256:[0-9a-f]{64}")
 CATALOGUE = json.loads((ROOT / "images.json").read_text(encoding="utf-8"))
 SERVICES = {"postgres-db": "postgres", "redis-cache": "redis", "pgbouncer": "pgbouncer"}
@@ -33,8 +38,22 @@ PROTECTED = {
     *(f"host-network-{part}" for part in ("vcn", "internet", "routes", "nothing", "subnet", "group")),
 }
 
-# The word by which each canary is known, however it is quoted.
-WORDS = [re.split(r"[ ]", value)[0] for value in CANARIES.values()]
+# Of the application with both passwords.
+LIBRARIAN = APPLICATION_CANARIES["librarian"]
+
+
+def word(canary: str) -> str:
+    """The word by which a canary is known, however it is quoted."""
+    return canary.split(" ")[0]
+
+
+WORDS = [
+    word(canary)
+    for canary in (
+        *CANARIES.values(),
+        *(canary for passwords in APPLICATION_CANARIES.values() for canary in passwords.values()),
+    )
+]
 
 
 def operator_password() -> str:
@@ -47,21 +66,41 @@ def verifiers() -> list[str]:
     roles = {
         "platform_admin": CANARIES["postgresPassword"],
         "pgbouncer_auth": CANARIES["pgbouncerAuthPassword"],
+        "librarian_user": LIBRARIAN["database"],
+        "trading_app_user": APPLICATION_CANARIES["trading-app"]["database"],
     }
     return [scram.verifier(value, scram.salt(CANARIES["saltKey"], role)) for role, value in roles.items()]
 
 
 def hashes() -> list[str]:
     """What Redis is given in place of the passwords."""
-    clear = (CANARIES["redisAdminPassword"], operator_password())
+    clear = (CANARIES["redisAdminPassword"], operator_password(), LIBRARIAN["redis"])
     return [hashlib.sha256(password.encode()).hexdigest() for password in clear]
 
 
 CLEAR = [*WORDS, operator_password()]
 
 
+BASE64 = re.compile(r"[A-Za-z0-9+/]{8,}={0,2}")
+
+
+@cache
+def read_through(text: str) -> Sequence[str]:
+    """A text, and what of it is the base64 of another one, as in the lists that password.sh reads."""
+    found = [text]
+    for word in BASE64.findall(text):
+        with suppress(binascii.Error):
+            found.append(base64.b64decode(word, validate=True).decode("latin-1"))
+    return found
+
+
 def holding(values: list[str], found: list[str]) -> list[str]:
-    return [text for text in found if any(value in text for value in values)]
+    return [t for text in found for t in read_through(text) if any(value in t for value in values)]
+
+
+def test_a_secret_is_found_in_base64_too() -> None:
+    hidden = f"verifier x\nfile 0600 0:0 {base64.b64encode(LIBRARIAN['database'].encode()).decode()} /srv/x\n"
+    assert holding(WORDS, [hidden]) == [LIBRARIAN["database"]]
 
 
 # --- images ---
@@ -177,11 +216,34 @@ def test_secrets_go_only_where_the_manual_says(local: Recording) -> None:
     }
     assert found == {
         ("platform-secrets-file", "stdin"),
-        ("platform-pgbouncer-userlist.txt", "stdin"),
-        # It runs again when the user list changes.
-        ("platform-pgbouncer-reload", "triggers"),
+        # It writes the user list.
+        ("platform-pgbouncer-password", "stdin"),
         ("platform-redis-reload", "stdin"),
+        ("platform-redis-settled", "stdin"),
+        # They write server.env and server.external.env.
+        ("platform-application-librarian-password", "stdin"),
+        ("platform-application-trading-app-password", "stdin"),
     }
+
+
+@pytest.mark.parametrize(
+    ("canary", "places"),
+    [
+        (LIBRARIAN["database"], {"platform-secrets-file", "platform-application-librarian-password"}),
+        # Redis itself gets only the hash of it.
+        (LIBRARIAN["redis"], {"platform-secrets-file", "platform-application-librarian-password"}),
+        (
+            APPLICATION_CANARIES["trading-app"]["database"],
+            {"platform-secrets-file", "platform-application-trading-app-password"},
+        ),
+        (CANARIES["postgresPassword"], {"platform-secrets-file"}),
+        (CANARIES["pgbouncerAuthPassword"], {"platform-secrets-file", "platform-pgbouncer-password"}),
+        (CANARIES["redisAdminPassword"], {"platform-secrets-file"}),
+    ],
+)
+def test_a_password_goes_to_its_own_files_alone(local: Recording, canary: str, places: set[str]) -> None:
+    found = {r.name for r in local.registrations if holding([word(canary)], list(texts(r.raw, bare=False)))}
+    assert found == places
 
 
 def test_what_is_derived_from_secrets_goes_to_its_server_alone(local: Recording) -> None:
@@ -192,10 +254,22 @@ def test_what_is_derived_from_secrets_goes_to_its_server_alone(local: Recording)
         if holding([*verifiers(), *hashes()], list(texts(value, bare=False)))
     }
     assert found == {
-        ("platform-postgres-roles", "stdin"),
+        ("platform-postgres-password", "stdin"),
+        ("platform-pgbouncer-password", "stdin"),
         ("platform-redis-users.acl", "stdin"),
         ("platform-redis-reload", "stdin"),
+        ("platform-redis-settled", "stdin"),
+        ("platform-application-librarian-password", "stdin"),
+        ("platform-application-trading-app-password", "stdin"),
     }
+
+
+def test_each_role_gets_its_own_verifier_alone(local: Recording) -> None:
+    steps = ("postgres", "pgbouncer", "application-librarian", "application-trading-app")
+    for step, mine in zip(steps, verifiers(), strict=True):
+        stdin = local[f"platform-{step}-password"].inputs["stdin"]
+        assert [v for v in verifiers() if holding([v], [stdin])] == [mine], step
+        assert next(iter(stdin.splitlines())).startswith("verifier ")
 
 
 def test_the_key_of_the_salts_goes_nowhere(recording: Recording) -> None:
@@ -205,13 +279,35 @@ def test_the_key_of_the_salts_goes_nowhere(recording: Recording) -> None:
 
 def test_only_standard_input_and_triggers_are_secret(recording: Recording) -> None:
     secret = {(r.type, key) for r in recording.registrations for key, v in r.raw.items() if is_secret(v)}
-    assert secret <= {("command:local:Command", "stdin"), ("command:local:Command", "triggers")}
+    assert secret <= {
+        ("command:local:Command", "stdin"),
+        (HOST_STATE, "stdin"),
+        # pulumi keeps a provider's own code so.
+        (HOST_STATE, "__provider"),
+    }
+
+
+def test_a_secret_is_one_as_a_whole(recording: Recording) -> None:
+    """A list of which one word is secret would show the others in a preview's difference."""
+    for r in recording.scripted:
+        if is_secret(r.raw.get("stdin")):
+            assert list(texts(r.raw["stdin"], bare=True)) == [], r.name
 
 
 def test_what_a_command_says_is_secret_where_its_input_is(recording: Recording) -> None:
     for r in recording.commands:
         expected = {"stdout", "stderr"} if is_secret(r.raw.get("stdin")) else set()
         assert set(r.request.additionalSecretOutputs) == expected, r.name
+    # Of what a state's script prints only the differences are kept, which hold no secret: test_application_scripts.py.
+    for r in recording.host_states:
+        assert set(r.inputs) == {"__provider", "apply", "check", "stdin", "triggers"}, r.name
+
+
+def test_words_hold_scripts_and_no_secret(recording: Recording) -> None:
+    for r in recording.host_states:
+        for words in ("apply", "check"):
+            assert not is_secret(r.raw[words]), r.name
+            assert not holding([*CLEAR, *verifiers(), *hashes()], r.inputs[words]), r.name
 
 
 def test_environments_hold_scripts_and_no_secret(recording: Recording) -> None:
@@ -291,6 +387,30 @@ def test_a_command_runs_again_in_place_and_never_on_a_delete(recording: Recordin
         assert ("delete" in r.inputs) == (r.name == "host-attach-data"), r.name
 
 
+def test_a_state_is_brought_about_and_looked_at_by_one_script(recording: Recording) -> None:
+    for r in recording.host_states:
+        apply, check = ("\0".join(r.inputs[words]) for words in ("apply", "check"))
+        asked, count = re.subn(r"(?<=\.sh[\0 ])apply(?=[\0 ]|$)", "check", apply)
+        assert (asked, count) == (check, 1), r.name
+
+
+def test_a_list_with_a_secret_has_an_end(recording: Recording) -> None:
+    """Cut off on the way, it would say less than is wanted."""
+    for r in recording.host_states:
+        assert not r.inputs["stdin"] or r.inputs["stdin"].endswith("\nend\n"), r.name
+    for r in recording.commands:
+        if is_secret(r.raw.get("stdin")):
+            assert r.inputs["stdin"].endswith(("\nend\n", f"\n{END}\n")), r.name
+
+
+def test_the_code_behind_a_state_stands_in_it_by_name_alone(recording: Recording) -> None:
+    """A changed line of it must not change every such resource, and there is nothing to hide in it."""
+    for r in recording.host_states:
+        provider = base64.b64decode(r.inputs["__provider"])
+        assert b"components.host_state" in provider, r.name
+        assert len(provider) < 100, r.name
+
+
 def test_a_command_is_neither_logged_nor_given_its_last_output(recording: Recording) -> None:
     for r in recording.commands:
         assert r.inputs["logging"] == "none", r.name
@@ -319,7 +439,7 @@ def test_commands_speak_to_the_configured_engine_as_root() -> None:
 
 def test_what_touches_the_tree_comes_after_it(local: Recording) -> None:
     outside = {"platform-tree", "platform-postgres-hash", "platform-redis-hash", "platform-pgbouncer-hash"}
-    for r in [*local.commands, *local.containers]:
+    for r in [*local.scripted, *local.containers]:
         if r.name not in outside:
             assert "platform-tree" in local.waits_for(r.name), r.name
 
@@ -345,6 +465,7 @@ def test_what_touches_the_tree_comes_after_it(local: Recording) -> None:
         ("platform-postgres-certificate", {"platform-postgres-container", "platform-postgres-reload"}),
         ("platform-pgbouncer-certificate", {"platform-pgbouncer-container", "platform-pgbouncer-reload"}),
         ("platform-postgres-roles", {"platform-postgres-container", "platform-postgres-reload"}),
+        ("platform-postgres-password", {"platform-postgres-container", "platform-postgres-roles"}),
         (
             "platform-redis-container",
             {
@@ -363,23 +484,53 @@ def test_what_touches_the_tree_comes_after_it(local: Recording) -> None:
             {
                 "platform-pgbouncer-pgbouncer.ini",
                 "platform-pgbouncer-pg_hba.conf",
-                "platform-pgbouncer-userlist.txt",
+                # It writes the user list.
+                "platform-pgbouncer-password",
                 "platform-pgbouncer-image",
                 "platform-pgbouncer-hash",
                 "platform-network-bridge",
                 "platform-secrets-file",
                 "platform-tls-certificates",
                 "platform-postgres-roles",
+                "platform-postgres-password",
             },
         ),
+        # Its role has to be there before its password, and the pooler's folder before its user list.
+        ("platform-pgbouncer-password", {"platform-postgres-roles", "platform-tree"}),
         (
             "platform-pgbouncer-reload",
             {
                 "platform-pgbouncer-container",
                 "platform-pgbouncer-pgbouncer.ini",
-                "platform-pgbouncer-userlist.txt",
+                "platform-pgbouncer-pg_hba.conf",
+                "platform-pgbouncer-password",
             },
         ),
+        *(
+            (
+                f"platform-application-{name}-account",
+                {
+                    "platform-postgres-reload",
+                    "platform-postgres-password",
+                    "platform-redis-reload",
+                    "platform-pgbouncer-reload",
+                    "platform-pgbouncer-certificate",
+                },
+            )
+            for name in APPLICATIONS
+        ),
+        *(
+            (
+                f"platform-application-{name}-password",
+                {f"platform-application-{name}-account", "platform-secrets-file"},
+            )
+            for name in APPLICATIONS
+        ),
+        # A replaced password stays good until all that need the new one have it.
+        ("platform-redis-settled", {f"platform-application-{name}-password" for name in APPLICATIONS}),
+        # Who has no place in the settings any more is out before pg_hba.conf forgets its bounds.
+        ("platform-postgres-former-logins", {"platform-postgres-container"}),
+        ("platform-postgres-reload", {"platform-postgres-former-logins"}),
     ],
 )
 def test_the_parts_start_in_order(local: Recording, later: str, earlier: set[str]) -> None:
@@ -389,6 +540,11 @@ def test_the_parts_start_in_order(local: Recording, later: str, earlier: set[str
 def test_the_parts_that_need_not_wait_do_not(local: Recording) -> None:
     assert "platform-postgres-container" not in local.waits_for("platform-redis-container")
     assert "platform-redis-container" not in local.waits_for("platform-postgres-container")
+    # An application that cannot be made holds up no other.
+    made = {name: local.waits_for(f"platform-application-{name}-password") for name in APPLICATIONS}
+    for name, earlier in made.items():
+        others = {f"platform-application-{other}" for other in APPLICATIONS if other != name}
+        assert not [step for step in earlier if step.startswith(tuple(others))], name
 
 
 def test_a_running_server_reads_its_changed_files(local: Recording) -> None:
@@ -398,7 +554,7 @@ def test_a_running_server_reads_its_changed_files(local: Recording) -> None:
             "postgres-postgresql.conf",
             "postgres-pg_hba.conf",
             "pgbouncer-pgbouncer.ini",
-            "pgbouncer-userlist.txt",
+            "pgbouncer-pg_hba.conf",
         )
     }
     for server in ("postgres", "pgbouncer"):
@@ -406,6 +562,11 @@ def test_a_running_server_reads_its_changed_files(local: Recording) -> None:
         for name, text in stdin.items():
             if name.startswith(server):
                 assert any(text.startswith(trigger) for trigger in triggers), name
+    # The user list is not among them: who writes it has it read, in one step with the password that it holds.
+    assert local["platform-pgbouncer-password"].inputs["stdin"].splitlines()[-2:] == [
+        "reload-pgbouncer",
+        "end",
+    ]
 
 
 # --- files ---
@@ -423,10 +584,32 @@ def test_every_file_has_its_place_owner_and_mode(local: Recording) -> None:
         "platform-redis-users.acl": "/srv/config/redis/users.acl 0400 999:999",
         "platform-pgbouncer-pgbouncer.ini": "/srv/config/pgbouncer/pgbouncer.ini 0644 0:0",
         "platform-pgbouncer-pg_hba.conf": "/srv/config/pgbouncer/pg_hba.conf 0644 0:0",
-        "platform-pgbouncer-userlist.txt": "/srv/config/pgbouncer/userlist.txt 0400 1001:1001",
+        "platform-waivers": "/srv/config/waivers.tsv 0644 0:0",
         "platform-compose": "/srv/apps/postgres-stack/docker-compose.yml 0644 0:0",
+        "platform-drop-application.sh": "/srv/apps/drop-application.sh 0755 0:0",
         "platform-pooler.sh": "/srv/apps/pooler.sh 0755 0:0",
         "platform-status.sh": "/srv/apps/status.sh 0755 0:0",
+    }
+
+
+def test_every_file_with_a_password_has_its_place_owner_and_mode(local: Recording) -> None:
+    found = {
+        path: f"{kind} {mode} {owner}"
+        for r in local.host_states
+        for kind, mode, owner, _, path in (
+            line.split(" ", 4) for line in r.inputs["stdin"].splitlines() if line.count(" ") >= 4
+        )
+        if kind in ("file", "block")
+    }
+    mine = {
+        "server.env": "block 0600 0:0",
+        "server.external.env": "block 0600 0:0",
+        "platform.yaml": "file 0644 0:0",
+        "platform-ca.crt": "file 0644 0:0",
+    }
+    assert found == {
+        "/srv/config/pgbouncer/userlist.txt": "file 0400 1001:1001",
+        **{f"/srv/apps/{name}/{file}": how for name in APPLICATIONS for file, how in mine.items()},
     }
 
 
@@ -437,6 +620,13 @@ def test_the_root_of_the_tree_is_a_setting() -> None:
     ours = [text for r in run.containers for text in texts(r.inputs["volumes"], bare=False) if "/" in text]
     assert [t for t in ours if t.startswith("/mnt/my platform/")]
     assert not [text for text in ours if text.startswith("/srv")]
+    written = [line for r in run.host_states for line in r.inputs["stdin"].splitlines() if " 0:0 " in line]
+    assert [line for line in written if line.endswith(" /mnt/my platform/apps/librarian/server.env")]
+    assert not [line for line in written if " /srv/" in line]
+    assert run["platform-postgres-former-logins"].inputs["apply"][-3] == "/mnt/my platform"
+    assert run.exports["applications"]["librarian"]["serverEnv"] == (
+        "/mnt/my platform/apps/librarian/server.env"
+    )
     assert not [text for text in everything if re.search(r"'?/srv/(data|run|apps/postgres-stack)", text)]
 
 
@@ -457,6 +647,32 @@ def test_the_exports_have_the_names_that_scripts_read(local: Recording) -> None:
         "images": {r.inputs["name"]: r.inputs["image"] for r in local.containers},
         "sshCommand": [],
         "caCertificate": CA_CERTIFICATE,
+        "applications": {
+            "librarian": {
+                "database": "librarian",
+                "user": "librarian_user",
+                "serverEnv": "/srv/apps/librarian/server.env",
+                "redisKeyPrefix": "librarian:",
+                "passwordWaiver": None,
+                "whenRemoved": (
+                    "access is closed, and database librarian and the keys are kept; "
+                    "to delete them for good: make drop-application NAME=librarian"
+                ),
+            },
+            "trading-app": {
+                "database": "trading",
+                "user": "trading_app_user",
+                "serverEnv": "/srv/apps/trading-app/server.env",
+                "redisKeyPrefix": None,
+                "passwordWaiver": (
+                    f"until {APPLICATIONS['trading-app']['passwordWaiver']['until']}: uses its password as its port"
+                ),
+                "whenRemoved": (
+                    "access is closed, and database trading and the keys are kept; "
+                    "to delete them for good: make drop-application NAME=trading-app"
+                ),
+            },
+        },
     }
 
 

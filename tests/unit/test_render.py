@@ -1,6 +1,7 @@
 """Every text that a service or an operator reads: kept as a golden file, and sound for all settings that are accepted."""
 
 import configparser
+import hashlib
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
@@ -11,10 +12,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.application_settings import Application
 from components.host_settings import LocalHostSettings
-from components.render import pgbouncer, postgres, redis, scram, services
+from components.render import pgbouncer, postgres, redis, services
 from components.render.env_file import env_file
 from components.render.service import Service, compose_file, service_text
+from components.render.waivers import waivers_tsv
 from components.settings import RESERVED_CONNECTIONS, Settings, parse
 
 SETTINGS = Settings(host=LocalHostSettings(kind="local"))
@@ -24,7 +27,28 @@ OUTSIDE = parse(
     {"host": {"kind": "local"}, "network": {"publishAddress": "10.0.0.5", "clientCidrs": ["10.0.7.0/24"]}},
     where="",
 )
-RULES = redis.users(admin_password="redis-admin-password", salt_key="salt-key")
+# One application with all that there is to ask for, one whose weak password is put up with.
+WITH_APPLICATIONS = parse(
+    Settings,
+    {
+        "host": {"kind": "local"},
+        "network": {"publishAddress": "10.0.0.5", "clientCidrs": ["10.0.7.0/24"]},
+        "applications": {
+            "librarian": {"redis": True, "pool": 20, "extensions": ["pg_trgm"]},
+            "trading-app": {
+                "database": "Trading-1",
+                "user": "all",
+                "address": "172.28.0.200",
+                "redis": {"allow": ["scripts", "info", "scan"]},
+                "passwordWaiver": {"reason": "uses its password as its port", "until": "2027-06-30"},
+            },
+        },
+    },
+    where="",
+)
+LIBRARIAN, TRADING = WITH_APPLICATIONS.application_list
+OWN_RULES = redis.users(admin_password="redis-admin-password", salt_key="salt-key")
+RULES = OWN_RULES | {a.name: redis.application_user(a, f"{a.name}-password") for a in (LIBRARIAN, TRADING)}
 
 
 def described(settings: Settings) -> list[tuple[Service, str]]:
@@ -36,29 +60,35 @@ def described(settings: Settings) -> list[tuple[Service, str]]:
     ]
 
 
-def roles_sql() -> str:
-    return postgres.roles_sql(
-        admin_verifier=scram.verifier("postgres-password", scram.salt("salt-key", postgres.ADMIN)),
-        auth_verifier=scram.verifier("auth-password", scram.salt("salt-key", postgres.AUTH_ROLE)),
-    )
-
-
 RENDERED: dict[str, Callable[[], str]] = {
     "postgresql.conf": lambda: postgres.postgresql_conf(SETTINGS.postgres),
     "pg_hba.conf": lambda: postgres.pg_hba_conf(SETTINGS),
     "pg_hba-outside.conf": lambda: postgres.pg_hba_conf(OUTSIDE),
     "pg_ident.conf": postgres.pg_ident_conf,
-    "roles.sql": roles_sql,
+    "pg_hba-applications.conf": lambda: postgres.pg_hba_conf(WITH_APPLICATIONS),
+    "roles.sql": postgres.roles_sql,
     "redis.conf": lambda: redis.redis_conf(SETTINGS.redis),
     "users.acl": lambda: redis.users_acl(RULES),
     "redis-commands.txt": lambda: redis.reload_commands(RULES, salt_key="salt-key"),
     "pgbouncer.ini": lambda: pgbouncer.pgbouncer_ini(SETTINGS.pgbouncer),
+    "pgbouncer-applications.ini": lambda: pgbouncer.pgbouncer_ini(
+        WITH_APPLICATIONS.pgbouncer, WITH_APPLICATIONS.application_list
+    ),
     "pgbouncer-pg_hba.conf": lambda: pgbouncer.pgbouncer_hba(SETTINGS),
     "pgbouncer-pg_hba-outside.conf": lambda: pgbouncer.pgbouncer_hba(OUTSIDE),
+    "pgbouncer-pg_hba-applications.conf": lambda: pgbouncer.pgbouncer_hba(WITH_APPLICATIONS),
     "userlist.txt": lambda: pgbouncer.userlist(auth_password='auth-"password'),
     "platform.env": lambda: env_file(
-        {"POSTGRES_PASSWORD": "plain", "PGBOUNCER_AUTH_PASSWORD": "it's $5", "REDIS_ADMIN_PASSWORD": 'a\\b"c'}
+        {
+            "POSTGRES_PASSWORD": "plain",
+            "PGBOUNCER_AUTH_PASSWORD": "it's $5",
+            "REDIS_ADMIN_PASSWORD": 'a\\b"c',
+            LIBRARIAN.secret_name("DB"): "one",
+            LIBRARIAN.secret_name("REDIS"): "two",
+            TRADING.secret_name("DB"): "6432",
+        }
     ),
+    "waivers.tsv": lambda: waivers_tsv(WITH_APPLICATIONS.application_list),
     "docker-compose.yml": lambda: compose_file(
         described(SETTINGS), SETTINGS.network, srv_root=SETTINGS.srv_root
     ),
@@ -205,16 +235,24 @@ def test_the_look_up_role_gets_in_from_the_platforms_network_only() -> None:
     ]
 
 
-def test_sql_carries_verifiers_and_no_password() -> None:
-    assert "password'" not in roles_sql().lower().replace("password 'scram", "")
-    assert roles_sql().count("PASSWORD 'SCRAM-SHA-256$4096:") == 2
+def test_sql_sets_no_password() -> None:
+    """password.sh does, with the files that hold it; psql.sh's standard input is no secret."""
+    text = postgres.roles_sql()
+    assert not re.search(r"\bPASSWORD\b", text, re.IGNORECASE)
+    assert "SCRAM-SHA-256" not in text
 
 
 def test_sql_is_one_transaction_that_is_nothing_when_it_is_cut_off() -> None:
-    lines = roles_sql().splitlines()
+    session, *lines = postgres.roles_sql().splitlines()
+    # Outside it, what concerns this session alone.
+    assert session == "SET client_min_messages = warning;"
     assert lines[0] == "BEGIN;"
     assert lines[-1] == "COMMIT;"
-    assert roles_sql().count("COMMIT") == 1
+    assert "\n".join(lines).count("COMMIT") == 1
+
+
+def test_nobody_gets_into_the_platform_s_own_databases_unasked() -> None:
+    assert "REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC;" in postgres.roles_sql()
 
 
 # --- Redis ---
@@ -227,11 +265,20 @@ def test_redis_texts_hold_no_password() -> None:
     # The one clear password is that of the user who runs the commands.
     assert redis.operator_password("salt-key") not in redis.users_acl(RULES)
     assert text.count(redis.operator_password("salt-key")) == 1
+    assert "librarian-password" not in text
+    assert hashlib.sha256(b"librarian-password").hexdigest() in RULES["librarian"]
 
 
 def test_redis_users_may_do_no_more_than_they_need() -> None:
     allowed = {name: set(re.findall(r"(?<= )\+\S+", rule)) for name, rule in RULES.items()}
+    safe = {
+        *("+@read", "+@write", "+@connection", "+@transaction", "+@pubsub"),
+        *("+memory|usage", "+time", "+command"),
+    }
+    scripts = {"+eval", "+eval_ro", "+evalsha", "+evalsha_ro", "+script|load", "+script|exists"}
     assert allowed == {
+        "librarian": safe,
+        "trading-app": safe | scripts | {"+info", "+scan"},
         "default": set(),
         "admin": {"+@all"},
         "operator": {"+acl", "+config|set", "+ping"},
@@ -243,14 +290,47 @@ def test_redis_users_may_do_no_more_than_they_need() -> None:
 
 def test_the_commands_set_the_same_rules_as_the_file() -> None:
     file = dict(line.removeprefix("user ").split(" ", 1) for line in redis.users_acl(RULES).splitlines())
-    login, *commands, certificate = redis.reload_commands(RULES, salt_key="salt-key").splitlines()
+    login, *commands, certificate, end = redis.reload_commands(RULES, salt_key="salt-key").splitlines()
+    # By which reload-redis.sh knows that nothing was cut off.
+    assert end == "end"
     assert login == f"AUTH operator {redis.operator_password('salt-key')}"
     # Both in one command: one after the other, the first would not fit the second.
     assert certificate == (
         "CONFIG SET tls-cert-file /etc/redis/tls/server.crt tls-key-file /etc/redis/tls/server.key"
     )
-    said = (line.removeprefix("ACL SETUSER ").split(" reset ", 1) for line in commands)
+    # All but the passwords starts anew: an earlier one stays good until redis-users.sh takes it away.
+    anew = " resetkeys resetchannels clearselectors -@all "
+    said = (line.removeprefix("ACL SETUSER ").split(anew, 1) for line in commands)
     assert dict(said) == file
+
+
+def test_a_new_rule_leaves_nothing_of_the_old_one_but_its_passwords() -> None:
+    commands = redis.reload_commands(RULES, salt_key="salt-key").splitlines()[1:-2]
+    assert len(commands) == len(RULES)
+    for command in commands:
+        # `reset` and `resetpass` would end the old password, and with it the clients that have no other yet.
+        assert not {"reset", "resetpass"} & set(command.split()), command
+
+
+@pytest.mark.parametrize("application", [LIBRARIAN, TRADING], ids=lambda a: a.name)
+def test_an_application_has_its_own_keys_and_channels_alone(application: Application) -> None:
+    words = RULES[application.name].split()
+    assert [word for word in words if word.startswith(("~", "%", "allkeys"))] == [f"~{application.name}:*"]
+    assert [word for word in words if word.startswith(("&", "allchannels"))] == [f"&{application.name}:*"]
+    # The pattern of channels adds to what is there before it, and a new user may have all.
+    assert words.index("resetchannels") < words.index(f"&{application.name}:*")
+    assert words.index("-@all") < min(n for n, word in enumerate(words) if word.startswith("+"))
+    # What a category gives is taken away after it.
+    for taken in ("-@dangerous", "-@admin", "-@scripting", "-scan", "-randomkey", "-dbsize", "-pubsub"):
+        assert words.index(taken) > words.index("+@pubsub"), taken
+    assert not {"nopass", "+@all", "allcommands"} & set(words)
+
+
+def test_what_an_application_asks_for_comes_after_what_is_taken_away() -> None:
+    assert RULES["trading-app"].endswith(
+        " +command +info +scan +eval +eval_ro +evalsha +evalsha_ro +script|load +script|exists"
+    )
+    assert RULES["librarian"].endswith(" +command")
 
 
 def test_the_operators_password_depends_on_the_salt_key_alone() -> None:
@@ -272,7 +352,7 @@ def test_pgbouncer_reads_its_user_list_back(password: str) -> None:
 
 def ini(settings: Settings) -> configparser.SectionProxy:
     parser = configparser.ConfigParser(interpolation=None)
-    parser.read_string(pgbouncer.pgbouncer_ini(settings.pgbouncer))
+    parser.read_string(pgbouncer.pgbouncer_ini(settings.pgbouncer, settings.application_list))
     return parser["pgbouncer"]
 
 
