@@ -143,7 +143,8 @@ apply() {
   done <"$work/list"
 
   mkfifo "$work/in" "$work/out"
-  psql_in <"$work/in" >"$work/out" 2>"$work/complaint" &
+  # A signal to all of us ends it by the end of its input: not between the change and the commit.
+  { trap '' HUP INT TERM && psql_in; } <"$work/in" >"$work/out" 2>"$work/complaint" &
   psql=$!
   exec 3>"$work/in" 4<"$work/out"
   # NOWAIT: whoever waits for this lock makes all logins wait behind it. A long query on pg_roles (pg_dump) can keep it from us;

@@ -43,7 +43,8 @@ apply() {
   while read -r name rules; do
     printf 'ACL SETUSER %s reset %s\n' "$name" "$rules"
   done <"$work/users" | must
-  strangers | sed 's/.*/ACL DELUSER "&"/' | must
+  others=$(strangers)
+  [ -z "$others" ] || printf '%s\n' "$others" | sed 's/.*/ACL DELUSER "&"/' | must
 }
 
 differing() {

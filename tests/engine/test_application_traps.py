@@ -105,7 +105,9 @@ def test_a_login_that_the_settings_no_longer_name_is_closed(platform: Platform) 
         with pytest.raises(psycopg.OperationalError):
             client.execute("SELECT 1")
     assert platform.run([*close, "check", *words]).stdout == ""
-    with pytest.raises(psycopg.OperationalError, match="not permitted to log in|password authentication failed"):
+    with pytest.raises(
+        psycopg.OperationalError, match=r"not permitted to log in|password authentication failed"
+    ):
         account.connect(pooled=False)
     # What the settings say comes back.
     assert platform.up(refresh=True).operations()

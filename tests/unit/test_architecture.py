@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COMPONENTS = sorted((ROOT / "components").rglob("*.py"))
-SETTINGS = [ROOT / f"components/{name}.py" for name in ("model", "application_settings", "host_settings", "settings")]
+SETTINGS = [
+    ROOT / f"components/{name}.py" for name in ("model", "application_settings", "host_settings", "settings")
+]
 PURE = [*SETTINGS, *sorted((ROOT / "components/render").glob("*.py"))]
 PRODUCT = [
     *COMPONENTS,
@@ -45,7 +47,9 @@ def calls(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", PURE, ids=name)
 def test_settings_and_render_import_neither_pulumi_nor_what_does(path: Path) -> None:
-    allowed = re.compile(r"components(\.model|\.application_settings|\.host_settings|\.settings|\.render)(\..*)?$")
+    allowed = re.compile(
+        r"components(\.model|\.application_settings|\.host_settings|\.settings|\.render)(\..*)?$"
+    )
     assert not {m for m in imports(path) if m.startswith("pulumi")}
     assert not {m for m in imports(path) if m.startswith("components.") and not allowed.match(m)}
 
