@@ -14,7 +14,7 @@ case $#,${2:-} in
   *) fail "usage: $0 NAME [--yes]" ;;
 esac
 name=$1
-case $name in '' | *[!a-z0-9-]*) fail "'$name' is no application's name; write one of a-z, 0-9 and hyphens" ;; esac
+case $name in '' | -* | *[!a-z0-9-]*) fail "'$name' is no application's name; write one of a-z, 0-9 and hyphens" ;; esac
 [ "$(id -u)" = 0 ] || fail "only root may delete an application; run sudo $0 $*"
 
 # As application.sh: an application must not say in its database what a name means to this superuser.
