@@ -107,7 +107,7 @@ def _redis_access(said: Any) -> Any:
 def _day(said: Any) -> Any:
     """pulumi hands a day that YAML knows as one on as a point in time: 2027-06-30 00:00:00 +0000 UTC."""
     if not isinstance(said, (str, date)):
-        raise ValueError("write a day, such as 2027-06-30")
+        raise ValueError(f"{said!r} is no day; write one, such as 2027-06-30")
     found = re.fullmatch(r"(\d{4}-\d\d-\d\d)[T ]00:00:00.*", said) if isinstance(said, str) else None
     return found.group(1) if found else said
 
