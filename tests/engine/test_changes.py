@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pulumi import automation
 
-from tests.engine.platform import Platform, Run, works
+from tests.engine.platform import Platform, Run, applications, works
 
 
 def _replaced(run: Run) -> set[str]:
@@ -46,8 +46,12 @@ def _changed(run: Run) -> set[str]:
         (
             {"pgbouncer": {"port": 6433}},
             {"platform-pgbouncer-container"},
-            # The certificate is asked for at the published port.
-            {"platform-pgbouncer-hash", "platform-pgbouncer-certificate"},
+            # The certificate is asked for at the published port, which stands in server.external.env too.
+            {
+                "platform-pgbouncer-hash",
+                "platform-pgbouncer-certificate",
+                *(f"platform-application-{name}-password" for name in applications()),
+            },
         ),
     ],
     ids=["postgres.memory", "postgres.slowQuery", "redis.maxmemory", "pgbouncer.poolSize", "pgbouncer.port"],
@@ -58,7 +62,8 @@ def test_preview_of_a_changed_setting(
     with running.changed(**config):
         seen = running.preview()
     assert _replaced(seen) == replaced
-    assert _changed(seen) - {"platform-compose"} == changed
+    # The provider of dynamic resources is given the whole configuration (docs/decisions/0014).
+    assert _changed(seen) - {"platform-compose", "default"} == changed
 
 
 def test_a_reloaded_setting_takes_effect_without_a_restart(platform: Platform) -> None:
@@ -136,7 +141,9 @@ def test_another_subnet_is_refused_until_the_network_is_unprotected(platform: Pl
         for resource in json.loads(platform.state())["deployment"]["resources"]
         if resource["urn"].endswith("::platform-network-bridge")
     )
-    with platform.changed(network={"subnet": "172.29.7.0/24"}):
+    moved = applications()
+    moved["trading-app"]["address"] = "172.29.7.200"
+    with platform.changed(network={"subnet": "172.29.7.0/24"}, applications=moved):
         with pytest.raises(automation.CommandError, match="marked for protection"):
             platform.up()
         assert platform.psql("SELECT what FROM survivor") == "still here"
