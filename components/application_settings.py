@@ -12,6 +12,10 @@ from components.model import Address, Model
 
 # PostgreSQL cuts longer names off (NAMEDATALEN - 1).
 NAME_BYTES = 63
+# Where the passwords stand in the stack's configuration: a secret object of its own, since one inside `applications` would
+# hide all of that from the settings' checks.
+APPLICATION_PASSWORDS = "applicationPasswords"
+Store = Literal["database", "redis"]
 LONGEST_WAIVER = timedelta(days=366)
 LEAST_CHARACTERS, LEAST_DIFFERENT = 16, 8
 
@@ -192,6 +196,11 @@ class Application:
     def key_prefix(self) -> str:
         """What its keys and channels in Redis begin with; its user there has the application's name."""
         return f"{self.name}:"
+
+    @property
+    def stores(self) -> list[Store]:
+        """Where it has a password."""
+        return ["database", "redis"] if self.settings.redis else ["database"]
 
     def secret_name(self, store: Literal["DB", "REDIS"]) -> str:
         """The key of a password in platform.env."""

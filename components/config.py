@@ -11,7 +11,7 @@ from typing import Any, cast
 import pulumi
 from pydantic.alias_generators import to_camel
 
-from components.application_settings import Application, waiver_fault, weakness
+from components.application_settings import APPLICATION_PASSWORDS, Application, waiver_fault, weakness
 from components.render.env_file import secret_fault
 from components.settings import PROJECT, ImageCatalogue, Settings, SettingsError, parse
 
@@ -19,8 +19,6 @@ ROOT = Path(__file__).parents[1]
 # What Pulumi.prod.yaml holds where a user has to write: a public key has no hyphen.
 PLACEHOLDER = re.compile("replace[-/]me")
 SECRET_KEYS = ("postgresPassword", "pgbouncerAuthPassword", "redisAdminPassword", "saltKey")
-# A secret object of its own: one inside `applications` would hide all of that from the settings' checks.
-APPLICATION_PASSWORDS = "applicationPasswords"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +156,7 @@ def _application_faults(applications: list[Application], today: date) -> Iterato
             yield f"{full}.{application.name} is one value; remove it and set one for each store: {password_command(application.name, 'database')}"
             continue
         stores = cast("dict[str, Any]", mine)
-        for store in ["database", *(["redis"] if application.settings.redis else [])]:
+        for store in application.stores:
             if fault := _password_fault(application, store, stores.get(store)):
                 command = password_command(application.name, store)
                 yield f"{full}.{application.name}.{store} {fault}{command}"

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 import pulumi
 
-from components import redis as redis_component
 from components.application import Application, ApplicationArgs
 from components.config import Secrets
 from components.container import ServiceArgs
@@ -100,7 +99,12 @@ class CentralDataPlatform(pulumi.ComponentResource):
             postgres.ready,
             mine,
         )
-        _place_applications(name, args, tls, [postgres.ready, redis.ready, pgbouncer.ready], mine)
+        after = [postgres.ready, redis.ready, pgbouncer.ready]
+        ready = _place_applications(name, args, tls, after, mine)
+        redis.settle(
+            f"{name}-redis-settled",
+            pulumi.ResourceOptions(parent=self, depends_on=[*after, *ready]),
+        )
 
         running = [postgres.service, redis.service, pgbouncer.service]
         self.images = {made.service.name: made.image for made in running}
@@ -143,11 +147,10 @@ class CentralDataPlatform(pulumi.ComponentResource):
 
 def _place_applications(
     name: str, args: PlatformArgs, tls: Tls, after: list[pulumi.Resource], mine: pulumi.ResourceOptions
-) -> None:
-    """The applications of the settings get in; then Redis forgets those that are no longer there, and replaced passwords."""
-    settings, host, secrets = args.settings, args.host, args.secrets
-    applications = settings.application_list
-    ready = [
+) -> list[pulumi.Resource]:
+    """The applications of the settings get in. Returns what is done when they can."""
+    settings, secrets = args.settings, args.secrets
+    return [
         Application(
             f"{name}-application-{application.name}",
             ApplicationArgs(
@@ -156,15 +159,13 @@ def _place_applications(
                 passwords=secrets.applications[application.name],
                 salt_key=secrets.salt_key,
                 ca_certificate=tls.ca_certificate,
-                host=host,
+                host=args.host,
                 after=after,
             ),
             mine,
         ).ready
-        for application in applications
+        for application in settings.application_list
     ]
-    last = pulumi.ResourceOptions.merge(mine, pulumi.ResourceOptions(depends_on=[*after, *ready]))
-    redis_component.settle(f"{name}-redis-settled", host, applications, secrets, last)
 
 
 def _write_bootstrap(name: str, host: Host, srv_root: str, opts: pulumi.ResourceOptions) -> None:

@@ -8,7 +8,7 @@ from components.application_settings import Application
 from components.config import Secrets
 from components.container import ServiceArgs, ServiceContainer
 from components.files import HostFile, write_file
-from components.hosts.base import Host, keep
+from components.hosts.base import keep
 from components.render import redis as text
 from components.render.services import redis_service
 
@@ -34,7 +34,8 @@ class Redis(pulumi.ComponentResource):
         super().__init__("central-data-platform:components:Redis", name, {}, opts)
         settings, host = args.settings, args.host
         first = pulumi.ResourceOptions(parent=self, depends_on=args.after)
-        rules = user_rules(settings.application_list, args.secrets)
+        self._host, self._salt_key = host, args.secrets.salt_key
+        self._rules = user_rules(settings.application_list, args.secrets)
 
         conf = write_file(
             f"{name}-redis.conf",
@@ -49,7 +50,7 @@ class Redis(pulumi.ComponentResource):
             settings.srv_root,
             HostFile(
                 path="config/redis/users.acl",
-                content=rules.apply(text.users_acl),
+                content=self._rules.apply(text.users_acl),
                 mode="0400",
                 owner=OWNER,
                 secret=True,
@@ -62,7 +63,7 @@ class Redis(pulumi.ComponentResource):
         self.ready = host.run(
             f"{name}-reload",
             "reload-redis.sh",
-            stdin=pulumi.Output.all(rules, args.secrets.salt_key).apply(
+            stdin=pulumi.Output.all(self._rules, self._salt_key).apply(
                 lambda known: text.reload_commands(known[0], salt_key=known[1])
             ),
             secret=True,
@@ -70,6 +71,13 @@ class Redis(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.service.container]),
         )
         self.register_outputs({"image": self.service.image})
+
+    def settle(self, name: str, opts: pulumi.ResourceOptions) -> None:
+        """Take away replaced passwords and users that are no longer configured, once whoever needs the new ones has them."""
+        stdin = pulumi.Output.all(self._rules, self._salt_key).apply(
+            lambda known: f"{text.authentication(known[1])}{text.users_acl(known[0])}{text.END}\n"
+        )
+        keep(self._host, name, "redis-users.sh", stdin=stdin, opts=opts)
 
 
 def user_rules(applications: Sequence[Application], secrets: Secrets) -> pulumi.Output[dict[str, str]]:
@@ -84,17 +92,3 @@ def user_rules(applications: Sequence[Application], secrets: Secrets) -> pulumi.
         **{"redis admin": secrets.redis_admin_password, "salt key": secrets.salt_key},
         **{a.name: password for a, password in with_redis},
     ).apply(rules)
-
-
-def settle(
-    name: str,
-    host: Host,
-    applications: Sequence[Application],
-    secrets: Secrets,
-    opts: pulumi.ResourceOptions,
-) -> pulumi.Resource:
-    """Take away replaced passwords and users that are no longer configured, once whoever needs the new ones has them."""
-    stdin = pulumi.Output.all(user_rules(applications, secrets), secrets.salt_key).apply(
-        lambda known: f"{text.authentication(known[1])}{text.users_acl(known[0])}{text.END}\n"
-    )
-    return keep(host, name, "redis-users.sh", stdin=stdin, opts=opts)

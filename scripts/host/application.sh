@@ -102,7 +102,7 @@ SELECT format(statement, :'owner', :'read_only', :'read_write')
 SELECT format('CREATE EXTENSION IF NOT EXISTS %I SCHEMA public CASCADE', extension)
   FROM unnest(string_to_array(:'extensions', ' ')) AS extension WHERE extension <> '' \gexec
 \if :is_new
-CREATE TEMPORARY VIEW own_schema AS SELECT oid, nspname, nspowner FROM pg_namespace
+CREATE TEMPORARY VIEW own_schema AS SELECT oid, nspname FROM pg_namespace
   WHERE nspname !~ '^pg_' AND nspname <> 'information_schema';
 CREATE TEMPORARY VIEW of_extension AS SELECT classid, objid FROM pg_depend WHERE deptype = 'e';
 SELECT format('ALTER SCHEMA %I OWNER TO %I', nspname, :'owner') FROM own_schema

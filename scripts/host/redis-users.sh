@@ -2,8 +2,8 @@
 # redis-users.sh apply|check: the users of the running Redis are those of standard input, and no others.
 #
 # Its first line is the AUTH command of user operator, each further one a user of users.acl: user NAME RULES; the last one is
-# `end`: a list that was cut off on the way would delete users. apply takes away
-# what an earlier `up` has added beside: a replaced password, a user who is no longer there, whose connections end.
+# `end`: a list that was cut off on the way would delete users. apply takes away what an earlier `up` has added beside: a
+# replaced password, a user who is no longer there, whose connections end.
 set -eu
 action=$1
 # A user who cannot log in, by whom the server says how it writes rules down: they compare as it writes them.

@@ -1,17 +1,23 @@
 """The applications that a stack's settings name, and their passwords in the stack's file."""
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from components.application_settings import Application, ApplicationName, ApplicationSettings, weakness
+from components.application_settings import (
+    APPLICATION_PASSWORDS,
+    Application,
+    ApplicationName,
+    ApplicationSettings,
+    Store,
+    weakness,
+)
 from scripts.workstation import secret_values
-from scripts.workstation.config_file import APPLICATION_PASSWORDS, PROJECT, ConfigFile, SecretPath
+from scripts.workstation.config_file import PROJECT, ConfigFile, SecretPath
 from scripts.workstation.trouble import Trouble
 
 PASSWORD_LENGTH = 32
-Store = Literal["database", "redis"]
 Account = tuple[Application, Store]
 
 _NAME = TypeAdapter[str](ApplicationName)
@@ -43,11 +49,6 @@ def require_name(name: str) -> None:
         raise Trouble(str(fault.errors()[0]["msg"]).removeprefix("Value error, ")) from None
 
 
-def stores(application: Application) -> list[Store]:
-    """Where an application has a password."""
-    return ["database", "redis"] if application.settings.redis else ["database"]
-
-
 def password_path(application: str, store: Store) -> SecretPath:
     """Where a password is kept."""
     return (APPLICATION_PASSWORDS, application, store)
@@ -68,7 +69,7 @@ def missing(config: ConfigFile) -> list[Account]:
     return [
         (application, store)
         for application in named_in(config)
-        for store in stores(application)
+        for store in application.stores
         if config.value(*password_path(application.name, store)) is None
     ]
 

@@ -7,14 +7,12 @@ from typing import Any
 
 import yaml
 
+from components.application_settings import APPLICATION_PASSWORDS
 from scripts.workstation import atomic, yaml_edit
 from scripts.workstation.paths import ROOT
 from scripts.workstation.trouble import Trouble
 
 PROJECT = "central-data-platform"
-# The one object of secrets: application, then store.
-APPLICATION_PASSWORDS = "applicationPasswords"
-
 # The bare key of a secret, and, where that is an object, the keys within it.
 SecretPath = tuple[str, ...]
 

@@ -2,8 +2,9 @@
 
 import os
 
+from components.application_settings import APPLICATION_PASSWORDS
 from scripts.workstation import applications, ask, prepare, stack_file, target
-from scripts.workstation.config_file import APPLICATION_PASSWORDS, PROJECT, ConfigFile
+from scripts.workstation.config_file import PROJECT, ConfigFile
 from scripts.workstation.target import Target
 from scripts.workstation.trouble import Trouble, command
 

@@ -58,7 +58,7 @@ def _lines(config: ConfigFile) -> dict[str, SecretPath]:
     applications.require_separate(config)
     lines: dict[str, SecretPath] = {name: (key,) for name, key in KEYS.items()}
     for application in applications.named_in(config):
-        for store in applications.stores(application):
+        for store in application.stores:
             name = application.secret_name("DB" if store == "database" else "REDIS")
             lines[name] = applications.password_path(application.name, store)
     return lines

@@ -59,7 +59,7 @@ def _platform_value(config: ConfigFile, key: str, store: str) -> dict[SecretPath
 
 
 def _accounts(application: Application, store: str) -> list[Account]:
-    had = applications.stores(application)
+    had = application.stores
     if store and store not in had:
         raise Trouble(
             f"application {application.name} has no password for STORE={store}; it has {' and '.join(had)}"
