@@ -83,12 +83,14 @@ def test_an_image_without_the_architecture_is_refused_before_anything_changes(ru
 
 
 def test_a_taken_port_is_named_and_the_next_up_is_clean(platform: Platform) -> None:
+    # Not 16432: pulumi hides each secret wherever it stands in what it prints, and one of ours is "6432".
+    port = 15999
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(("127.0.0.1", 16432))
+        taken.bind(("127.0.0.1", port))
         taken.listen()
-        refused = pytest.raises(automation.CommandError, match=r"16432.*(in use|allocated)")
-        with platform.changed(pgbouncer={"port": 16432}), refused:
+        refused = pytest.raises(automation.CommandError, match=rf"{port}.*(in use|allocated)")
+        with platform.changed(pgbouncer={"port": port}), refused:
             platform.up()
     # The container was made and not started, which only a refresh shows to pulumi; `make up` adds it by itself.
     platform.up(refresh=True)
