@@ -65,6 +65,11 @@ GRANT :"owner" TO :"login" WITH INHERIT TRUE, SET TRUE;
 -- From its first statement on it acts as the owner, so what its migrations make belongs to the owner.
 ALTER ROLE :"login" SET role = :"owner";
 COMMIT;
+-- Its weak password is put up with no longer: until password.sh has set another, PgBouncer would hand a connection that came
+-- in under the waiver to whoever knows the old one.
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = :'login' AND :'hemmed' = 'no'
+  AND EXISTS (SELECT FROM pg_auth_members WHERE pg_get_userbyid(roleid) = 'platform_hemmed' AND pg_get_userbyid(member) = :'login')
+\g /dev/null
 SQL
 }
 

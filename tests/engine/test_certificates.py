@@ -492,6 +492,6 @@ def test_a_missing_certificate_is_named_before_a_server_is_told(host: Host) -> N
 def test_a_certificate_that_redis_refuses_is_named(host: Host) -> None:
     answer = "ERR CONFIG SET failed (possibly related to argument 'tls-key-file') - Unable to update TLS configuration."
     host.stand_in("docker", f"cat >/dev/null; echo OK; echo OK; echo {shlex.quote(answer)}")
-    assert host.refused("reload-redis.sh", stdin="AUTH x y\n") == (
+    assert host.refused("reload-redis.sh", stdin="AUTH x y\nend\n") == (
         f"Redis refused its new certificate and goes on with the old one: {answer}; docker logs redis-cache says why"
     )
