@@ -7,7 +7,7 @@ export STACK DB CONFIRM NAME STORE FILE PORT_OFFSET INIT_FILE
 
 run = @.venv/bin/python -m scripts.workstation.
 
-.PHONY: help setup init-prod up preview psql redis-cli status tunnel down destroy recover-host trust-host passwords rotate drop-application import-secrets check unit engine-tests test bench lock venv
+.PHONY: help setup init-prod up preview psql redis-cli status tunnel backup restore restore-redis pitr drill down destroy recover-host trust-host passwords rotate drop-application import-secrets check unit engine-tests test bench lock venv
 .DEFAULT_GOAL := help
 
 help: ## List these commands
@@ -32,7 +32,22 @@ redis-cli: venv ## redis-cli as admin (ARGS='INFO memory'; commands on standard 
 	$(run)redis_cli $(ARGS)
 
 status: venv ## Is the platform well? (ARGS=--json)
-	$(run)status $(ARGS)
+	$(run)on_host status.sh $(ARGS)
+
+backup: venv ## Back up now: dumps, base backup, off-site
+	$(run)on_host backup.sh
+
+restore: venv ## Restore a database from a dump (DB=librarian ARGS='latest --yes'; ARGS='latest --into copy')
+	$(run)on_host restore.sh "$(DB)" $(ARGS)
+
+restore-redis: venv ## Restore Redis from a backup (ARGS='latest --yes')
+	$(run)on_host restore-redis.sh $(ARGS)
+
+pitr: venv ## Go back to a point in time (ARGS=list, ARGS='prepare "2026-11-25 12:00:00"', ARGS='swap --yes', ARGS=drop)
+	$(run)on_host pitr.sh $(ARGS)
+
+drill: venv ## Restore the newest backup into a throw-away container and measure it
+	$(run)on_host drill.sh
 
 tunnel: venv ## Open the databases of a host in OCI on this machine's loopback (PORT_OFFSET=10000)
 	$(run)tunnel

@@ -22,12 +22,13 @@ LEAST_CHARACTERS, LEAST_DIFFERENT = 16, 8
 # Folders of /srv/apps, users of Redis and names on the network that are the platform's.
 _RESERVED_APPLICATIONS = {
     *("postgres-stack", "postgres-db", "redis-cache", "pgbouncer", "postgres-wal", "localhost"),
+    *("postgres-pitr", "postgres-drill", "redis-drill"),
     *("default", "admin", "operator", "health", "platform-check"),
 }
 _RESERVED_DATABASES = {"postgres", "template0", "template1", "pgbouncer"}
 # `public` and the rest of the second line mean something else where a role's name may stand.
 _RESERVED_ROLES = {
-    *("platform_admin", "platform_hemmed", "pgbouncer_auth", "pgbouncer", "postgres"),
+    *("platform_admin", "platform_backup", "platform_hemmed", "pgbouncer_auth", "pgbouncer", "postgres"),
     *("public", "none", "current_role", "current_user", "session_user"),
 }
 
@@ -136,6 +137,8 @@ class ApplicationSettings(Model):
     # An address of its own on the bridge network, outside the range that Docker gives out.
     address: Address | None = None
     password_waiver: PasswordWaiver | None = None
+    # Asked of the restored copy in a restore drill: each has to give one row with true.
+    drill_queries: list[str] = Field(default_factory=list[str])
 
     @model_validator(mode="after")
     def waiver_has_an_address(self) -> Self:

@@ -19,6 +19,14 @@ ROOT = Path(__file__).parents[1]
 # What Pulumi.prod.yaml holds where a user has to write: a public key has no hyphen.
 PLACEHOLDER = re.compile("replace[-/]me")
 SECRET_KEYS = ("postgresPassword", "pgbouncerAuthPassword", "redisAdminPassword", "saltKey")
+# Needed or not by what the settings say of backups and alerts.
+BACKUP_KEY, OFFSITE_KEYS, ALERT_WEBHOOK = (
+    "backupKey",
+    ("offsiteAccessKey", "offsiteSecretKey"),
+    "alertWebhook",
+)
+OPTIONAL_SECRET_KEYS = (BACKUP_KEY, *OFFSITE_KEYS, ALERT_WEBHOOK)
+_SECRETS = (*SECRET_KEYS, *OPTIONAL_SECRET_KEYS, APPLICATION_PASSWORDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +46,8 @@ class Secrets:
     redis_admin_password: pulumi.Output[str]
     salt_key: pulumi.Output[str]
     applications: Mapping[str, ApplicationPasswords]
+    # Those of OPTIONAL_SECRET_KEYS that are set.
+    optional: Mapping[str, pulumi.Output[str]]
 
 
 def load(today: date | None = None) -> tuple[Settings, ImageCatalogue, Secrets]:
@@ -48,8 +58,8 @@ def load(today: date | None = None) -> tuple[Settings, ImageCatalogue, Secrets]:
             raise SettingsError(
                 f"{PROJECT}:{', '.join(marked)} still holds values marked replace-me; run make init-prod, or write your own in their place"
             )
-        settings = parse(Settings, plain, where=f"{PROJECT}:", others=[*SECRET_KEYS, APPLICATION_PASSWORDS])
-        secrets = _secrets(settings.application_list, today or datetime.now(UTC).date())
+        settings = parse(Settings, plain, where=f"{PROJECT}:", others=_SECRETS)
+        secrets = _secrets(settings, today or datetime.now(UTC).date())
         return settings, _catalogue(settings.image_catalogue), secrets
     except SettingsError as error:
         raise pulumi.RunError(str(error)) from None
@@ -63,7 +73,7 @@ def _plain() -> dict[str, Any]:
         text = config.get(key)
         if text is not None:
             raw[key] = text if isinstance(field.default, str) else _json(key, text)
-    known = {to_camel(name) for name in Settings.model_fields} | {*SECRET_KEYS, APPLICATION_PASSWORDS}
+    known = {to_camel(name) for name in Settings.model_fields} | {*_SECRETS}
     said = {*pulumi.runtime.get_config_env(), *pulumi.runtime.config.CONFIG.get()}
     mine = {key.partition(":")[2] for key in said if key.startswith(f"{PROJECT}:")}
     # Handed on so that a misspelt key is named like one inside an object.
@@ -89,15 +99,19 @@ def _catalogue(path: str) -> ImageCatalogue:
     return parse(ImageCatalogue, raw, where=f"{path}: ")
 
 
-def _secrets(applications: list[Application], today: date) -> Secrets:
-    config = pulumi.Config()
+def _secrets(settings: Settings, today: date) -> Secrets:
+    config, applications = pulumi.Config(), settings.application_list
     # Read in the clear only to say early, by name, what cannot be used; what goes on is the secret Output.
     faults: list[str] = []
-    for key in SECRET_KEYS:
+    needed = _needed(settings)
+    for key in (*SECRET_KEYS, *OPTIONAL_SECRET_KEYS):
         full = f"{PROJECT}:{key}"
         value = pulumi.runtime.get_config(full)
-        if value is None:
-            faults.append(f"{full} is missing; set it with: pulumi config set --secret {key}")
+        if value is None or (value == "" and key in OPTIONAL_SECRET_KEYS):
+            if key in needed:
+                faults.append(
+                    f"{full} is missing{needed[key]}; set it with: pulumi config set --secret {key}"
+                )
         elif not pulumi.runtime.is_config_secret(full):
             faults.append(f"{full} is not encrypted; set it again with: pulumi config set --secret {key}")
         elif fault := secret_fault(value):
@@ -122,7 +136,22 @@ def _secrets(applications: list[Application], today: date) -> Secrets:
             )
             for a in applications
         },
+        optional={
+            key: config.require_secret(key)
+            for key in OPTIONAL_SECRET_KEYS
+            if pulumi.runtime.get_config(f"{PROJECT}:{key}")
+        },
     )
+
+
+def _needed(settings: Settings) -> dict[str, str]:
+    """The secrets that such settings cannot do without, and why where that is not plain."""
+    needed: dict[str, str] = dict.fromkeys(SECRET_KEYS, "")
+    if settings.offsite.kind != "none":
+        needed[BACKUP_KEY] = ", with which backups are encrypted before they leave the host (backups.offsite)"
+    if settings.offsite.kind == "s3":
+        needed |= dict.fromkeys(OFFSITE_KEYS, ", which backups.offsite of kind s3 needs")
+    return needed
 
 
 def _application_faults(applications: list[Application], today: date) -> Iterator[str]:
@@ -133,6 +162,9 @@ def _application_faults(applications: list[Application], today: date) -> Iterato
     except json.JSONDecodeError:
         # What it says may be a password, so it is not shown.
         known = None
+    # `pulumi config rm --path` leaves an empty object, in which nothing is secret.
+    if isinstance(known, dict):
+        known = {name: stores for name, stores in cast("dict[str, Any]", known).items() if stores != {}}
     if known and not pulumi.runtime.is_config_secret(full):
         yield f"{full} is not encrypted; take it out of the stack's file and set each password with: {password_command('APPLICATION', 'database')}"
         return

@@ -80,7 +80,6 @@ class ServiceContainer(pulumi.ComponentResource):
                 )
             )
         )
-        address, host_port, container_port = service.publish
         self.container = docker.Container(
             f"{name}-container",
             name=service.name,
@@ -100,10 +99,14 @@ class ServiceContainer(pulumi.ComponentResource):
             capabilities=docker.ContainerCapabilitiesArgs(
                 drops=["ALL"], adds=[f"CAP_{c}" for c in service.capabilities] or None
             ),
-            security_opts=list(text.SECURITY_OPTIONS),
+            security_opts=list(service.security_options),
             log_driver="json-file",
             log_opts=text.LOG_OPTIONS,
-            ports=[{"internal": container_port, "external": host_port, "ip": address, "protocol": "tcp"}],
+            ports=[
+                {"internal": container_port, "external": host_port, "ip": address, "protocol": "tcp"}
+                for address, host_port, container_port in text.published(service)
+            ]
+            or None,
             volumes=[
                 {"host_path": m.source, "container_path": m.target, "read_only": m.read_only}
                 for m in service.mounts

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pulumi
 
 from components.application import Application, ApplicationArgs
+from components.backups import Backups, BackupsArgs, steps
 from components.config import Secrets
 from components.container import ServiceArgs
 from components.files import HostFile, write_file
@@ -101,12 +102,21 @@ class CentralDataPlatform(pulumi.ComponentResource):
         )
         after = [postgres.ready, redis.ready, pgbouncer.ready]
         ready = _place_applications(name, args, tls, after, mine)
+        backups = Backups(
+            f"{name}-backups",
+            BackupsArgs(
+                service=service_args(args.catalogue.postgres),
+                catalogue=args.catalogue,
+                database=postgres.ready,
+            ),
+            mine,
+        )
         redis.settle(
             f"{name}-redis-settled",
             pulumi.ResourceOptions(parent=self, depends_on=[*after, *ready]),
         )
 
-        running = [postgres.service, redis.service, pgbouncer.service]
+        running = [postgres.service, redis.service, pgbouncer.service, backups.service]
         self.images = {made.service.name: made.image for made in running}
         self.containers = {made.service.name: made.container.id for made in running}
 
@@ -141,7 +151,7 @@ class CentralDataPlatform(pulumi.ComponentResource):
                 HostFile(path=f"apps/{script}", content=script_text(script), mode="0755"),
                 in_tree,
             )
-        _write_bootstrap(name, host, settings.srv_root, in_tree)
+        _write_bootstrap(name, host, settings, in_tree)
         self.register_outputs({"containers": self.containers, "images": self.images})
 
 
@@ -168,17 +178,17 @@ def _place_applications(
     ]
 
 
-def _write_bootstrap(name: str, host: Host, srv_root: str, opts: pulumi.ResourceOptions) -> None:
+def _write_bootstrap(name: str, host: Host, settings: Settings, opts: pulumi.ResourceOptions) -> None:
     """What lives outside srvRoot, as scripts inside it: an archive of srvRoot is enough for another machine."""
     if not host.preparation:
         return
-    steps = [(step.script, step.arguments, step.stdin) for step in host.preparation]
-    scripts = {f"bootstrap.d/{script}": script_text(script) for script, _, _ in steps}
-    for path, text in {**scripts, "bootstrap.sh": bootstrap_sh(steps)}.items():
+    needed = [(step.script, step.arguments, step.stdin) for step in [*host.preparation, *steps(settings)]]
+    scripts = {f"bootstrap.d/{script}": script_text(script) for script, _, _ in needed}
+    for path, text in {**scripts, "bootstrap.sh": bootstrap_sh(needed)}.items():
         write_file(
             f"{name}-{path.rpartition('/')[2]}",
             host,
-            srv_root,
+            settings.srv_root,
             HostFile(path=f"apps/{path}", content=text, mode="0755"),
             opts,
         )

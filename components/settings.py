@@ -21,6 +21,7 @@ from components.application_settings import (
     applications_of,
     name_faults,
 )
+from components.backup_settings import AlertSettings, BackupSettings, BucketOffsite, NoOffsite, Offsite
 from components.host_settings import LOOPBACK, HostSettings, OciHostSettings
 from components.model import Address, Model, Subnet
 
@@ -29,6 +30,10 @@ PROJECT = "central-data-platform"
 Port = Annotated[int, Field(ge=1, le=65535)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Architecture = Literal["amd64", "arm64"]
+
+
+# The kinds of an object that comes in several, by its key.
+KINDS = {"host": ("local", "oci"), "offsite": ("s3", "bucket", "none")}
 
 
 class SettingsError(ValueError):
@@ -223,6 +228,19 @@ class Settings(Model):
     applications: dict[ApplicationName, ApplicationSettings] = Field(
         default_factory=dict[str, ApplicationSettings]
     )
+    backups: BackupSettings = BackupSettings()
+    alerts: AlertSettings = AlertSettings()
+
+    @property
+    def offsite(self) -> Offsite:
+        """Where backups go, as said or what is usual for such a host."""
+        usual = BucketOffsite(kind="bucket") if self.in_oci else NoOffsite(kind="none")
+        return self.backups.offsite or usual
+
+    @property
+    def in_oci(self) -> bool:
+        """Whether the host is a machine in OCI, with a bucket of its own."""
+        return isinstance(self.host, OciHostSettings)
 
     @property
     def application_list(self) -> list[Application]:
@@ -270,6 +288,18 @@ class Settings(Model):
             raise ValueError(
                 f"network.publishAddress {self.publish_address} is not the host's; leave it out for {self.host.own_address}, "
                 "or write 127.0.0.1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def backups_fit(self) -> Self:
+        if isinstance(self.offsite, BucketOffsite) and not self.in_oci:
+            raise ValueError(
+                "backups.offsite.kind is bucket, and host.kind local has no bucket of its own; write {kind: s3, endpoint, bucket} or {kind: none}"
+            )
+        if self.alerts.email and not self.in_oci:
+            raise ValueError(
+                "alerts.email is for a host in OCI, whose Notifications send it; set the secret alertWebhook in its place"
             )
         return self
 
@@ -361,9 +391,12 @@ def parse(model: type[M], raw: Mapping[str, Any], *, where: str, others: Sequenc
 def _sentence(model: type[Model], fault: dict[str, Any], where: str, others: Sequence[str]) -> str:
     # A key that breaks the line would break the sentence.
     location = [part if part.isprintable() else repr(part) for part in map(str, fault["loc"])]
-    # The host's kind ("local") stands in the location although no key has that name, and so does "[key]".
-    kind = 1 if location[:1] == ["host"] and location[1:2] in (["local"], ["oci"]) else None
-    named = [part for at, part in enumerate(location) if at != kind and part != "[key]"]
+    # An object's kind ("local") stands in the location although no key has that name, and so does "[key]".
+    named = [
+        part
+        for before, part in zip(["", *location], location, strict=False)
+        if part not in KINDS.get(before, ()) and part != "[key]"
+    ]
     key = where + ".".join(named) if named else where.rstrip(": ")
     match fault["type"]:
         case "extra_forbidden":
@@ -378,7 +411,8 @@ def _sentence(model: type[Model], fault: dict[str, Any], where: str, others: Seq
         case "model_type" | "model_attributes_type" | "dict_type":
             return f"{key} is {fault['input']!r}; write an object, such as {{name: value}}"
         case "union_tag_not_found" | "union_tag_invalid":
-            return f"{key}.kind is {fault['ctx'].get('tag', 'missing')}; write local or oci"
+            *first, last = KINDS[location[-1]]
+            return f"{key}.kind is {fault['ctx'].get('tag', 'missing')}; write {', '.join(first)} or {last}"
         case _:
             message = re.sub(r"^(Input|String|Value|Dictionary) ", "it ", str(fault["msg"]))
             return f"{key} is {fault['input']!r}; {message}"

@@ -39,6 +39,8 @@ class Host(Protocol):
     identity: Sequence[pulumi.Input[str]]
     # What has prepared the machine, for one on which /srv is unpacked later; nothing on a workstation.
     preparation: Sequence[Step]
+    # The bucket for off-site backups that it may write as itself: name, namespace, compartment, region; or none.
+    bucket: Mapping[str, pulumi.Input[str]] | None
     # What only such a host has to say to the stack's users.
     outputs: Mapping[str, pulumi.Output[Any]]
 

@@ -20,6 +20,7 @@ class LocalHost(pulumi.ComponentResource):
     bound: pulumi.ResourceOptions
     identity: Sequence[pulumi.Input[str]]
     preparation: Sequence[Step]
+    bucket: Mapping[str, pulumi.Input[str]] | None
     outputs: Mapping[str, pulumi.Output[Any]]
 
     def __init__(
@@ -32,6 +33,7 @@ class LocalHost(pulumi.ComponentResource):
         self.bound = pulumi.ResourceOptions()
         self.identity = ()
         self.preparation = ()
+        self.bucket = None
         self.outputs = {"sshCommand": pulumi.Output.from_input([])}
         # Asked at each run, previews too: the engine may belong to a virtual machine of another architecture.
         ask = [*docker_environment, *shell_words("engine-architecture.sh", [])]

@@ -11,6 +11,7 @@ from pulumi_oci import core
 
 from components.host_settings import OciHostSettings
 from components.hosts.base import HostCommand, Step, script_command, script_text, shell_words
+from components.hosts.oci_alerts import Alerts, AlertsArgs
 from components.hosts.oci_backup_bucket import BackupBucket, BackupBucketArgs
 from components.hosts.oci_data_volume import DataVolume, DataVolumeArgs
 from components.hosts.oci_instance import CloudInstance, CloudInstanceArgs, availability_domain
@@ -36,6 +37,7 @@ class OciHost(pulumi.ComponentResource):
     bound: pulumi.ResourceOptions
     identity: Sequence[pulumi.Input[str]]
     preparation: Sequence[Step]
+    bucket: Mapping[str, pulumi.Input[str]] | None
     outputs: Mapping[str, pulumi.Output[Any]]
 
     def __init__(
@@ -73,10 +75,23 @@ class OciHost(pulumi.ComponentResource):
         volume = DataVolume(
             f"{name}-data", DataVolumeArgs(settings=host, availability_domain=domain), in_cloud
         )
+        home = self._home(name, host)
+        email = settings.alerts.email
         bucket = BackupBucket(
             f"{name}-backups",
-            BackupBucketArgs(settings=host, instance_id=made.instance.id, home=self._home(name, host)),
+            BackupBucketArgs(
+                settings=host, instance_id=made.instance.id, home=home, emits_events=email is not None
+            ),
             in_cloud,
+        )
+        topic = (
+            Alerts(
+                f"{name}-alerts",
+                AlertsArgs(settings=host, email=email, bucket=bucket.bucket, home=home),
+                in_cloud,
+            ).topic_id
+            if email
+            else None
         )
 
         self._ssh = self._way_in(name, made)
@@ -111,12 +126,19 @@ class OciHost(pulumi.ComponentResource):
             # Configuring it pings the engine.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self._ready], deleted_with=made.instance),
         )
+        self.bucket = {
+            "name": bucket.bucket,
+            "namespace": bucket.namespace,
+            "compartment": host.compartment,
+            "region": host.region,
+        }
         self.outputs = {
             "sshCommand": self._ssh,
             "hostAddress": made.address,
             "dataVolumeId": volume.volume_id,
             "backupBucket": bucket.bucket,
             "backupNamespace": bucket.namespace,
+            **({"alertTopicId": topic} if topic else {}),
         }
         self.register_outputs(self.outputs)
 

@@ -15,11 +15,15 @@ ABANDONED_UPLOADS_DAYS = "7"
 
 @dataclass(frozen=True, kw_only=True)
 class BackupBucketArgs:
-    """`instance_id` is the one that may write; identity resources are made in the home region by `home`."""
+    """`instance_id` is the one that may write; identity resources are made in the home region by `home`.
+
+    `emits_events`: a new object is an event, for oci_alerts.py.
+    """
 
     settings: OciHostSettings
     instance_id: pulumi.Output[str]
     home: pulumi.ProviderResource
+    emits_events: bool = False
 
 
 class BackupBucket(pulumi.ComponentResource):
@@ -46,6 +50,7 @@ class BackupBucket(pulumi.ComponentResource):
             access_type="NoPublicAccess",
             storage_tier="Standard",
             versioning="Enabled",
+            object_events_enabled=args.emits_events,
             opts=pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=True),
         )
         self.bucket = bucket.name

@@ -8,6 +8,10 @@ from components.settings import PostgresSettings, Settings
 CONFIG_DIR = "/etc/postgresql"
 ADMIN = "platform_admin"
 AUTH_ROLE = "pgbouncer_auth"
+# Streams WAL and takes base backups, over the socket alone: it has no password.
+BACKUP_ROLE = "platform_backup"
+# What holds WAL back until postgres-wal has it.
+WAL_SLOT = "postgres_wal"
 # Its members have a weak password; one leaves it in the step in which it gets a strong one (password.sh).
 HEMMED = "platform_hemmed"
 
@@ -102,6 +106,11 @@ def pg_hba_conf(settings: Settings) -> str:
     rules = [
         ("local", "all", ADMIN, "", "peer map=operator"),
         *(("host", "all", "all", proxy, "reject") for proxy in proxied(settings)),
+        *(
+            ("local", database, BACKUP_ROLE, "", "peer map=operator")
+            for database in ("replication", "postgres")
+        ),
+        *forbidden(BACKUP_ROLE),
         ("host", "postgres", AUTH_ROLE, subnet, "scram-sha-256"),
         ("host", "all", AUTH_ROLE, "all", "reject"),
         *waived_rules(settings, further=[pooler]),
@@ -185,8 +194,11 @@ def hba_lines(rules: Sequence[HbaRule]) -> str:
 
 
 def pg_ident_conf() -> str:
-    """pg_ident.conf: who inside the container may be platform_admin."""
-    return f"# Made by Pulumi.\noperator  root      {ADMIN}\noperator  postgres  {ADMIN}\n"
+    """pg_ident.conf: who on the socket may be one of the platform's roles without a password."""
+    lines = [
+        f"operator  {user:8}  {role}\n" for role in (ADMIN, BACKUP_ROLE) for user in ("root", "postgres")
+    ]
+    return "# Made by Pulumi.\n" + "".join(lines)
 
 
 def roles_sql() -> str:
@@ -202,10 +214,12 @@ BEGIN;
 ALTER ROLE {ADMIN} SET statement_timeout = 0;
 SELECT 'CREATE ROLE {AUTH_ROLE}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{AUTH_ROLE}') \\gexec
 ALTER ROLE {AUTH_ROLE} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT CONNECTION LIMIT 20;
+SELECT 'CREATE ROLE {BACKUP_ROLE}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{BACKUP_ROLE}') \\gexec
+ALTER ROLE {BACKUP_ROLE} LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOINHERIT;
 SELECT 'CREATE ROLE {HEMMED} NOLOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{HEMMED}') \\gexec
 -- These are the platform's: applications have databases of their own.
 REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC;
-GRANT CONNECT ON DATABASE postgres TO {AUTH_ROLE};
+GRANT CONNECT ON DATABASE postgres TO {AUTH_ROLE}, {BACKUP_ROLE};
 CREATE SCHEMA IF NOT EXISTS pgbouncer AUTHORIZATION {ADMIN};
 REVOKE ALL ON SCHEMA pgbouncer FROM PUBLIC;
 GRANT USAGE ON SCHEMA pgbouncer TO {AUTH_ROLE};
@@ -216,5 +230,8 @@ CREATE OR REPLACE FUNCTION pgbouncer.user_lookup(name text, OUT uname name, OUT 
 REVOKE ALL ON FUNCTION pgbouncer.user_lookup(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgbouncer.user_lookup(text) TO {AUTH_ROLE};
 CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+-- WAL stays until the receiver has it; how much of it at most, max_slot_wal_keep_size says.
+SELECT pg_create_physical_replication_slot('{WAL_SLOT}', true)
+  WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '{WAL_SLOT}');
 COMMIT;
 """

@@ -39,26 +39,31 @@ class Service:
     health_test: Sequence[str]
     health_start_period: str
     mounts: Sequence[Mount]
-    # Address and port on the host, port in the container.
-    publish: tuple[str, int, int]
     memory: int
     stop_signal: str
     stop_grace_seconds: int
+    # Address and port on the host, port in the container; without it nobody connects to this service.
+    publish: tuple[str, int, int] | None = None
     entrypoint: Sequence[str] = ()
     user: str | None = None
     shm_size: int | None = None
     # All others are dropped.
     capabilities: Sequence[str] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    security_options: Sequence[str] = SECURITY_OPTIONS
     # Services that must be healthy before this one starts.
     after: Sequence[str] = ()
     # Its own address on the network; without one, Docker gives it any.
     address: str | None = None
 
 
+def published(service: Service) -> list[tuple[str, int, int]]:
+    """The service's ports: one, or none."""
+    return [service.publish] if service.publish else []
+
+
 def compose_service(service: Service, image: str) -> dict[str, Any]:
     """The service as compose knows it."""
-    address, host_port, container_port = service.publish
     text: dict[str, Any] = {
         "image": image,
         "container_name": service.name,
@@ -73,6 +78,7 @@ def compose_service(service: Service, image: str) -> dict[str, Any]:
                 "protocol": "tcp",
                 "mode": "host",
             }
+            for address, host_port, container_port in published(service)
         ],
         "volumes": [
             {"type": "bind", "source": m.source, "target": m.target, "read_only": m.read_only}
@@ -84,7 +90,7 @@ def compose_service(service: Service, image: str) -> dict[str, Any]:
         "stop_grace_period": f"{service.stop_grace_seconds}s",
         "cap_drop": ["ALL"],
         "cap_add": [f"CAP_{c}" for c in service.capabilities],
-        "security_opt": list(SECURITY_OPTIONS),
+        "security_opt": list(service.security_options),
         "healthcheck": {
             "test": list(service.health_test),
             "interval": HEALTH_INTERVAL,

@@ -3,9 +3,11 @@
 import hashlib
 
 from components.render import pgbouncer, postgres, redis
-from components.render.service import Mount, Service
+from components.render.service import SECURITY_OPTIONS, Mount, Service
 from components.settings import Settings
 
+# MiB. What it writes is counted too, and the system takes that back.
+WAL_MEMORY = 64
 # A label whose change replaces the container: the part of the configuration that is read only at the start.
 START_HASH_LABEL = "central-data-platform.start-hash"
 
@@ -32,6 +34,37 @@ def postgres_service(settings: Settings) -> Service:
         stop_grace_seconds=120,
         capabilities=["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"],
         labels=_start_hash(postgres.restart_part(settings.postgres)),
+    )
+
+
+def wal_service(settings: Settings) -> Service:
+    """The WAL receiver: what PostgreSQL has committed is in srvRoot/backups/wal a moment later."""
+    srv = settings.srv_root
+    return Service(
+        name="postgres-wal",
+        entrypoint=["pg_receivewal"],
+        command=[
+            "--directory=/wal",
+            f"--slot={postgres.WAL_SLOT}",
+            # On the disk, and not only on its way there, before PostgreSQL may forget it.
+            "--synchronous",
+            "--no-password",
+            f"--dbname=host=/var/run/postgresql user={postgres.BACKUP_ROLE} application_name=postgres-wal",
+        ],
+        # It is connected. A client that asks PostgreSQL would fill its log.
+        health_test=["CMD-SHELL", "ls -l /proc/1/fd | grep -q socket:"],
+        health_start_period="1m0s",
+        mounts=[
+            Mount(source=f"{srv}/backups/wal", target="/wal"),
+            Mount(source=f"{srv}/run/postgresql", target="/var/run/postgresql"),
+        ],
+        memory=WAL_MEMORY,
+        stop_signal="SIGINT",
+        stop_grace_seconds=30,
+        user="999:999",
+        # SELinux lets no container with a label of its own at another's socket.
+        security_options=[*SECURITY_OPTIONS, "label=disable"],
+        after=["postgres-db"],
     )
 
 

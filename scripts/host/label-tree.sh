@@ -38,4 +38,5 @@ rule "$root/apps/[^/.]+/.*" container_file_t
 # With `.new`: a file has its label before it has its name (write-file.sh).
 rule "$root/apps/[^/]*\\.sh(\\.new)?" bin_t
 rule "$root/apps/bootstrap\\.d(/.*)?" bin_t
+rule "$root/apps/backup\\.d(/.*)?" bin_t
 restorecon -R "$srv"

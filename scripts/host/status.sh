@@ -92,6 +92,13 @@ waivers() {
   done
 }
 
+# Where backups are set up: their own file knows them.
+backups() {
+  [ -f "$srv/apps/backup.d/checks.sh" ] && [ -f "$srv/config/backup/backup.env" ] || return 0
+  # shellcheck source=/dev/null
+  (. "$srv/apps/backup.d/checks.sh") || check backups fail "nothing is known of the backups (the line above says why)"
+}
+
 checks() {
   if ! docker version >/dev/null 2>&1; then
     check docker fail "the Docker engine does not answer; start it (systemctl start docker)"
@@ -107,9 +114,11 @@ checks() {
   fi
   used=$(df -P "$srv" | awk 'NR == 2 { sub("%", "", $5); print $5 }')
   free=$(df -Ph "$srv" | awk 'NR == 2 { print $4 }')
+  # shellcheck source=/dev/null
+  mark=$( (. "$srv/config/backup/backup.env" && echo "$DISK_MARK") 2>/dev/null || echo 85)
   if [ "$used" -ge 95 ]; then
     state=fail
-  elif [ "$used" -ge 85 ]; then
+  elif [ "$used" -ge "$mark" ]; then
     state=warn
   else
     state=ok
@@ -119,6 +128,7 @@ checks() {
   machine_services
   certificates
   waivers
+  backups
 }
 
 json_text() {
@@ -139,7 +149,7 @@ as_json() {
 
 as_table() {
   while IFS=$tab read -r name state detail since; do
-    printf '%-13s %-8s %s%s\n' "$name" "$state" "$detail" "${since:+, since $since}"
+    printf '%-18s %-8s %s%s\n' "$name" "$state" "$detail" "${since:+, since $since}"
   done
 }
 

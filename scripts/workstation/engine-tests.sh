@@ -37,6 +37,7 @@ if [ -z "${CDP_TEST_CATALOGUE:-}" ]; then
   sh sandbox/images/registry.sh start --netns "$netns"
   export CDP_TEST_CATALOGUE="$state/images.json"
 fi
+sh sandbox/restic/provide.sh
 # Here, where package mirrors can be reached: inside, a machine of the simulated OCI finds its image.
 DOCKER_HOST="$CDP_TEST_DOCKER_HOST" sh sandbox/machine/provide.sh >/dev/null
 .venv/bin/python -m scripts.workstation.engine_tests "$@"

@@ -16,6 +16,13 @@ KEYS = {
     "PGBOUNCER_AUTH_PASSWORD": "pgbouncerAuthPassword",
     "REDIS_ADMIN_PASSWORD": "redisAdminPassword",
 }
+# A stack may have them or not.
+OPTIONAL = {
+    "BACKUP_KEY": "backupKey",
+    "OFFSITE_ACCESS_KEY": "offsiteAccessKey",
+    "OFFSITE_SECRET_KEY": "offsiteSecretKey",
+    "ALERT_WEBHOOK": "alertWebhook",
+}
 # How the lines of the applications' passwords begin.
 APPLICATIONS = "APP_"
 
@@ -56,7 +63,7 @@ def _source(own: OwnStack | None) -> Path:
 def _lines(config: ConfigFile) -> dict[str, SecretPath]:
     """What each line of platform.env is in the stack's file."""
     applications.require_separate(config)
-    lines: dict[str, SecretPath] = {name: (key,) for name, key in KEYS.items()}
+    lines: dict[str, SecretPath] = {name: (key,) for name, key in (KEYS | OPTIONAL).items()}
     for application in applications.named_in(config):
         for store in application.stores:
             name = application.secret_name("DB" if store == "database" else "REDIS")

@@ -8,7 +8,8 @@ from scripts.workstation.config_file import ConfigFile, SecretPath
 from scripts.workstation.trouble import Trouble, command
 
 SALT_KEY = "saltKey"
-OF_THE_PLATFORM = tuple(key for key in secret_values.LENGTHS if key != SALT_KEY)
+# What is encrypted with the backups' key can only be read with it.
+OF_THE_PLATFORM = tuple(key for key in secret_values.LENGTHS if key not in (SALT_KEY, "backupKey"))
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The platform's four secrets: their keys, and values that are generated."""
+"""The platform's own secrets: their keys, and values that are generated."""
 
 import secrets
 import string
@@ -10,6 +10,7 @@ LENGTHS = {
     "pgbouncerAuthPassword": 32,
     "redisAdminPassword": 32,
     "saltKey": 43,
+    "backupKey": 43,
 }
 
 

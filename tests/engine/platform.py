@@ -25,7 +25,7 @@ SECRET_KEYS = ("postgresPassword", "pgbouncerAuthPassword", "redisAdminPassword"
 APPLICATION_PASSWORDS = "applicationPasswords"
 # Longer than anything here takes: what hangs is a failure of its own test.
 PATIENCE_SECONDS = 400
-CONTAINERS = ("postgres-db", "redis-cache", "pgbouncer")
+CONTAINERS = ("postgres-db", "redis-cache", "pgbouncer", "postgres-wal")
 
 
 @dataclass

@@ -39,6 +39,8 @@ CANARIES = {
     "pgbouncerAuthPassword": 'canary-pgbouncer-9c07 "\\" $$ #',
     "redisAdminPassword": "canary-redis-2ad5 ' ${x} \\",
     "saltKey": "canary-salt-77f3",
+    "backupKey": "canary-backups-e8d2",
+    "alertWebhook": 'https://canary-hook-3bb9/ "x\\',
 }
 # Two applications: one with all that there is to ask for, one whose weak password is put up with.
 APPLICATIONS: dict[str, Any] = {

@@ -383,7 +383,7 @@ def test_all_connections_together_fit_postgresql(wanted: list[tuple[int, int]], 
         ({"direct_connections": 5}, "direct_connections is not a setting; did you mean directConnections?"),
         (
             {"zzz": 1},
-            "zzz is not a setting; the keys here are address, database, directConnections, extensions, passwordWaiver, pool, redis, user",
+            "zzz is not a setting; the keys here are address, database, directConnections, drillQueries, extensions, passwordWaiver, pool, redis, user",
         ),
         ({"redis": {"alow": []}}, "redis.alow is not a setting; did you mean allow?"),
         (

@@ -12,7 +12,7 @@ import yaml
 from pydantic.alias_generators import to_camel
 
 from components import config
-from components.config import APPLICATION_PASSWORDS, SECRET_KEYS
+from components.config import APPLICATION_PASSWORDS, OPTIONAL_SECRET_KEYS, SECRET_KEYS
 from components.settings import PROJECT, ImageCatalogue, Settings, parse
 from tests.unit.conftest import APPLICATION_CANARIES, APPLICATIONS, CANARIES, ROOT, stack_configuration
 from tests.unit.recording_engine import Engine, configure
@@ -48,9 +48,10 @@ def test_secrets_stay_secret(engine: Engine) -> None:
 
     def program() -> pulumi.Output[Any]:
         _, _, secrets = config.load()
-        *own, applications = secrets.__dataclass_fields__
+        *own, _, _ = secrets.__dataclass_fields__
         every = {key: getattr(secrets, name) for key, name in zip(SECRET_KEYS, own, strict=True)}
-        for application, passwords in getattr(secrets, applications).items():
+        every |= secrets.optional
+        for application, passwords in secrets.applications.items():
             for store in passwords.__dataclass_fields__:
                 if output := getattr(passwords, store):
                     every[f"{application}.{store}"] = output
@@ -378,7 +379,7 @@ def test_a_key_of_another_project_is_none_of_ours(engine: Engine) -> None:
     configure(PLAIN, CANARIES)
     pulumi.runtime.set_all_config(
         {**pulumi.runtime.config.CONFIG.get(), "docker:host": "unix:///x"},
-        [f"{PROJECT}:{key}" for key in SECRET_KEYS],
+        [f"{PROJECT}:{key}" for key in CANARIES],
     )
     assert engine.run(config.load).error is None
 
@@ -448,7 +449,7 @@ def declared() -> dict[str, dict[str, Any]]:
 
 def test_pulumi_yaml_declares_every_key_and_no_other(declared: dict[str, dict[str, Any]]) -> None:
     plain = {to_camel(name) for name in Settings.model_fields}
-    assert set(declared) == plain | {*SECRET_KEYS, APPLICATION_PASSWORDS}
+    assert set(declared) == plain | {*SECRET_KEYS, *OPTIONAL_SECRET_KEYS, APPLICATION_PASSWORDS}
     assert all(key["type"] and key["description"].endswith((".", "}", "MiB.")) for key in declared.values())
 
 
@@ -458,8 +459,9 @@ def test_pulumi_yaml_flags_the_secrets(declared: dict[str, dict[str, Any]]) -> N
 
 def test_pulumi_yaml_has_the_same_defaults(engine: Engine, declared: dict[str, dict[str, Any]]) -> None:
     defaults = {name: key["default"] for name, key in declared.items() if "default" in key}
-    # No setting, and without applications nothing.
+    # No settings, and without applications, off-site copies and alerts nothing.
     assert defaults.pop(APPLICATION_PASSWORDS) == {}
+    assert {defaults.pop(key) for key in OPTIONAL_SECRET_KEYS} == {""}
     without = parse(Settings, PLAIN, where="")
     assert parse(Settings, {**defaults, **PLAIN}, where="") == without
     configure({**defaults, APPLICATION_PASSWORDS: {}, **PLAIN}, CANARIES)

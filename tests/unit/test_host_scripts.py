@@ -36,13 +36,20 @@ TREE = {
     "config/postgres": ("0755", "0:0"),
     "config/redis": ("0755", "0:0"),
     "config/pgbouncer": ("0755", "0:0"),
+    "config/backup": ("0755", "0:0"),
     "apps": ("0755", "0:0"),
     "apps/postgres-stack": ("0755", "0:0"),
     "apps/bootstrap.d": ("0755", "0:0"),
+    "apps/backup.d": ("0755", "0:0"),
     "data": ("0711", "0:0"),
     "data/postgres": ("0700", "999:999"),
     "data/redis": ("0700", "999:999"),
     "backups": ("0700", "0:0"),
+    "backups/dumps": ("0700", "0:0"),
+    "backups/base": ("0700", "999:999"),
+    "backups/wal": ("0700", "999:999"),
+    "backups/state": ("0700", "0:0"),
+    "backups/drills": ("0700", "0:0"),
     "run": ("0755", "0:0"),
     "run/postgresql": ("0775", "999:999"),
     "run/pgbouncer": ("0755", "1001:1001"),
@@ -846,4 +853,4 @@ def test_pgbouncer_reloads_by_a_signal(host: Host) -> None:
 
 def test_every_script_has_a_test() -> None:
     tests = "".join(p.read_text(encoding="utf-8") for p in Path(__file__).parents[1].rglob("test_*.py"))
-    assert not [p.name for p in SCRIPTS.glob("*.sh") if f'"{p.name}"' not in tests]
+    assert not [p.name for p in SCRIPTS.rglob("*.sh") if f'"{p.name}"' not in tests]

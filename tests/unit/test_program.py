@@ -15,6 +15,7 @@ from typing import Any
 import pulumi
 import pytest
 
+from components import backups
 from components.config import SECRET_KEYS
 from components.files import END
 from components.render import scram
@@ -24,7 +25,12 @@ from tests.unit.recording_engine import CA_CERTIFICATE, Recording, Registration,
 HOST_STATE = "pulumi-python:dynamic/host:State"
 DIGEST = re.compile(r"[a-z0-9./_-]+@sha256:[0-9a-f]{64}")
 CATALOGUE = json.loads((ROOT / "images.json").read_text(encoding="utf-8"))
-SERVICES = {"postgres-db": "postgres", "redis-cache": "redis", "pgbouncer": "pgbouncer"}
+SERVICES = {
+    "postgres-db": "postgres",
+    "redis-cache": "redis",
+    "pgbouncer": "pgbouncer",
+    "postgres-wal": "postgres",
+}
 
 # What holds data, the network that others are on, and the machine whose end takes everything on it along.
 PROTECTED = {
@@ -180,12 +186,13 @@ def test_nothing_is_open_to_every_network(recording: Recording) -> None:
 
 def test_every_port_is_published_on_the_configured_address() -> None:
     run = run_program(plain={"network": {"publishAddress": "10.1.2.3"}, "redis": {"port": 16379}})
-    ports = {r.inputs["name"]: r.inputs["ports"] for r in run.containers}
+    ports = {r.inputs["name"]: r.inputs.get("ports", []) for r in run.containers}
     assert ports == {
         "postgres-db": [{"internal": 5432, "external": 5432, "ip": "10.1.2.3", "protocol": "tcp"}],
         # The way over TLS.
         "redis-cache": [{"internal": 6380, "external": 16379, "ip": "10.1.2.3", "protocol": "tcp"}],
         "pgbouncer": [{"internal": 6432, "external": 6432, "ip": "10.1.2.3", "protocol": "tcp"}],
+        "postgres-wal": [],
     }
     addresses = {key: run.exports[f"{key}Address"] for key in ("postgres", "redis", "pgbouncer")}
     assert addresses == {"postgres": "10.1.2.3:5432", "redis": "10.1.2.3:16379", "pgbouncer": "10.1.2.3:6432"}
@@ -216,6 +223,8 @@ def test_secrets_go_only_where_the_manual_says(local: Recording) -> None:
     }
     assert found == {
         ("platform-secrets-file", "stdin"),
+        ("platform-backups-key", "stdin"),
+        ("platform-backups-webhook", "stdin"),
         # It writes the user list.
         ("platform-pgbouncer-password", "stdin"),
         ("platform-redis-reload", "stdin"),
@@ -239,6 +248,8 @@ def test_secrets_go_only_where_the_manual_says(local: Recording) -> None:
         (CANARIES["postgresPassword"], {"platform-secrets-file"}),
         (CANARIES["pgbouncerAuthPassword"], {"platform-secrets-file", "platform-pgbouncer-password"}),
         (CANARIES["redisAdminPassword"], {"platform-secrets-file"}),
+        (CANARIES["backupKey"], {"platform-secrets-file", "platform-backups-key"}),
+        (CANARIES["alertWebhook"], {"platform-secrets-file", "platform-backups-webhook"}),
     ],
 )
 def test_a_password_goes_to_its_own_files_alone(local: Recording, canary: str, places: set[str]) -> None:
@@ -357,7 +368,7 @@ def test_everything_in_docker_is_made_by_the_hosts_provider(local: Recording) ->
     (provider,) = local.of_type("pulumi:providers:docker")
     assert provider.inputs == {"host": "unix:///var/run/docker.sock"}
     made = [r for r in local.registrations if r.type.startswith("docker:")]
-    assert len(made) == 7
+    assert len(made) == 1 + 2 * len(SERVICES)
     assert {r.request.provider.rpartition("::")[0] for r in made} == {provider.urn}
 
 
@@ -438,7 +449,10 @@ def test_commands_speak_to_the_configured_engine_as_root() -> None:
 
 
 def test_what_touches_the_tree_comes_after_it(local: Recording) -> None:
-    outside = {"platform-tree", "platform-postgres-hash", "platform-redis-hash", "platform-pgbouncer-hash"}
+    outside = {
+        "platform-tree",
+        *(f"platform-{service}-hash" for service in ("postgres", "redis", "pgbouncer", "backups-wal")),
+    }
     for r in [*local.scripted, *local.containers]:
         if r.name not in outside:
             assert "platform-tree" in local.waits_for(r.name), r.name
@@ -589,6 +603,16 @@ def test_every_file_has_its_place_owner_and_mode(local: Recording) -> None:
         "platform-drop-application.sh": "/srv/apps/drop-application.sh 0755 0:0",
         "platform-pooler.sh": "/srv/apps/pooler.sh 0755 0:0",
         "platform-status.sh": "/srv/apps/status.sh 0755 0:0",
+        "platform-backups-backup.env": "/srv/config/backup/backup.env 0644 0:0",
+        "platform-backups-drill-queries.tsv": "/srv/config/backup/drill-queries.tsv 0644 0:0",
+        **{
+            f"platform-backups-{file}": f"/srv/config/backup/{file} 0600 0:0"
+            for file in ("key", "s3-credentials", "webhook")
+        },
+        **{f"platform-backups-{script}": f"/srv/apps/{script} 0755 0:0" for script in backups.COMMANDS},
+        **{
+            f"platform-backups-{script}": f"/srv/apps/backup.d/{script} 0755 0:0" for script in backups.PARTS
+        },
     }
 
 
@@ -643,6 +667,7 @@ def test_the_exports_have_the_names_that_scripts_read(local: Recording) -> None:
             "postgres-db": "platform-postgres-container-id",
             "redis-cache": "platform-redis-container-id",
             "pgbouncer": "platform-pgbouncer-container-id",
+            "postgres-wal": "platform-backups-wal-container-id",
         },
         "images": {r.inputs["name"]: r.inputs["image"] for r in local.containers},
         "sshCommand": [],

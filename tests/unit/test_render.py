@@ -16,7 +16,7 @@ from components.application_settings import Application
 from components.host_settings import LocalHostSettings
 from components.render import pgbouncer, postgres, redis, services
 from components.render.env_file import env_file
-from components.render.service import Service, compose_file, service_text
+from components.render.service import Service, compose_file, published, service_text
 from components.render.waivers import waivers_tsv
 from components.settings import RESERVED_CONNECTIONS, Settings, parse
 
@@ -52,11 +52,12 @@ RULES = OWN_RULES | {a.name: redis.application_user(a, f"{a.name}-password") for
 
 
 def described(settings: Settings) -> list[tuple[Service, str]]:
-    """The three services with images of the example."""
+    """The services with images of the example."""
     return [
         (services.postgres_service(settings), "postgres@sha256:" + "1" * 64),
         (services.redis_service(settings), "redis@sha256:" + "2" * 64),
         (services.pgbouncer_service(settings), "percona/percona-pgbouncer@sha256:" + "3" * 64),
+        (services.wal_service(settings), "postgres@sha256:" + "1" * 64),
     ]
 
 
@@ -221,8 +222,11 @@ def test_nobody_gets_into_postgres_unproved() -> None:
     methods = {rule[3] if rule[0] == "local" else rule[4] for rule in rules}
     assert methods == {"peer", "scram-sha-256", "reject"}
     assert [rule for rule in rules if "peer" in rule] == [
-        ["local", "all", "platform_admin", "peer", "map=operator"]
+        ["local", "all", "platform_admin", "peer", "map=operator"],
+        ["local", "replication", "platform_backup", "peer", "map=operator"],
+        ["local", "postgres", "platform_backup", "peer", "map=operator"],
     ]
+    assert ["host", "all", "platform_backup", "all", "reject"] in rules
     assert rules[-1] == ["host", "all", "all", "all", "reject"]
 
 
@@ -511,11 +515,11 @@ def test_compose_reads_the_services_back(accepted: Settings) -> None:
     text = yaml.safe_load(
         undo_interpolation(compose_file(described(accepted), accepted.network, srv_root=accepted.srv_root))
     )
-    assert list(text["services"]) == ["postgres-db", "redis-cache", "pgbouncer"]
+    assert list(text["services"]) == ["postgres-db", "redis-cache", "pgbouncer", "postgres-wal"]
     for service, image in described(accepted):
         read = text["services"][service.name]
-        (port,) = read["ports"]
-        assert (port["host_ip"], int(port["published"]), port["target"]) == service.publish
+        ports = [(p["host_ip"], int(p["published"]), p["target"]) for p in read.get("ports", [])]
+        assert ports == published(service)
         assert [(m["source"], m["target"], m["read_only"]) for m in read["volumes"]] == [
             (m.source, m.target, m.read_only) for m in service.mounts
         ]

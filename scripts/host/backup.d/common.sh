@@ -1,0 +1,90 @@
+# shellcheck shell=sh
+# What the backup scripts share. Read by each of them at its start, from the folder where it is installed.
+#
+# It names the folders ($srv, $backups), reads the settings that the program has written, and defines what they all do.
+set -eu
+umask 077
+apps=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+apps=${apps%/backup.d}
+srv=$(dirname "$apps")
+backups=$srv/backups
+me=$(basename "$0" .sh)
+
+fail() {
+  echo "$1" >&2
+  exit 1
+}
+
+[ "$(id -u)" = 0 ] || fail "only root can do this; run: sudo $0"
+settings=$srv/config/backup/backup.env
+[ -r "$settings" ] || fail "$settings is missing; run pulumi up"
+# shellcheck source=/dev/null
+. "$settings"
+
+# One line for the journal, and for whoever looks on.
+say() {
+  echo "$1"
+  if command -v logger >/dev/null; then logger --tag "central-data-platform-$me" -- "$1" 2>/dev/null || :; fi
+}
+
+# What came of the last run: state/NAME, and state/NAME.good for the last good one. Both are there as a whole or not at all.
+record() { # NAME ok|fail DETAIL
+  mkdir -p "$backups/state"
+  printf '%s\t%s\t%s\n' "$2" "$(date +%s)" "$(printf '%s' "$3" | tr '\n\t' '  ')" >"$backups/state/$1.new"
+  if [ "$2" = ok ]; then
+    cp "$backups/state/$1.new" "$backups/state/$1.good.new"
+    mv -f "$backups/state/$1.good.new" "$backups/state/$1.good"
+  fi
+  mv -f "$backups/state/$1.new" "$backups/state/$1"
+}
+
+# Until this process ends, nobody else has the lock; what it starts must not keep it (9>&-).
+lock() { # NAME
+  mkdir -p "$srv/run/locks"
+  exec 9>"$srv/run/locks/$1"
+  flock --nonblock 9 || fail "another $1 is running (lock $srv/run/locks/$1); wait until it has ended"
+}
+
+# This superuser is in databases where somebody else says what a name means: options of the connection come before that.
+psql_in() { # DATABASE [PSQL ARGUMENT...]; SQL is standard input
+  database=$1
+  shift
+  docker exec --interactive \
+    --env PGOPTIONS='-c search_path=pg_catalog,pg_temp -c role=none -c default_transaction_read_only=off -c statement_timeout=0 -c client_min_messages=warning' \
+    postgres-db psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --username=platform_admin \
+    --dbname="dbname='$(printf '%s' "$database" | sed "s/[\\\\']/\\\\&/g")'" "$@" --file=-
+}
+
+# A name as a file's: all but letters, digits, _ and - as %XX.
+encoded() { # NAME
+  printf '%s' "$1" | LC_ALL=C od -An -v -tu1 | LC_ALL=C awk '{ for (i = 1; i <= NF; i++)
+    if ($i >= 48 && $i <= 57 || $i >= 65 && $i <= 90 || $i >= 97 && $i <= 122 || $i == 45 || $i == 95) printf "%c", $i
+    else printf "%%%02X", $i }'
+}
+
+decoded() { # FILE NAME
+  printf '%s' "$1" | LC_ALL=C awk '{
+    while (match($0, /%[0-9A-F][0-9A-F]/)) {
+      hex = substr($0, RSTART + 1, 2)
+      printf "%s%c", substr($0, 1, RSTART - 1), (index("0123456789ABCDEF", substr(hex, 1, 1)) - 1) * 16 + index("0123456789ABCDEF", substr(hex, 2, 1)) - 1
+      $0 = substr($0, RSTART + 3)
+    }
+    printf "%s", $0
+  }'
+}
+
+# Bytes that may still be written where PATH is.
+free_bytes() { # PATH
+  df --output=avail --block-size=1 "$1" | tail -n 1 | tr -d ' '
+}
+
+# Says what is missing in bytes that a person reads.
+need_space() { # PATH BYTES WHAT
+  free=$(free_bytes "$1")
+  [ "$free" -ge "$2" ] ||
+    fail "$3 needs about $(numfmt --to=iec "$2"), and only $(numfmt --to=iec "$free") are free at $1; make room or shorten how long backups are kept"
+}
+
+seconds_since() { # UNIX SECONDS
+  echo $(($(date +%s) - $1))
+}

@@ -1,0 +1,139 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2154,SC2034 # $srv and $backups are common.sh's; what is set here is read by the scripts
+# What the scripts of the dumps share: backup.sh, restore.sh and restore-redis.sh.
+dumps=$backups/dumps
+locks=$srv/run/locks
+now=$(date -u +%Y%m%dT%H%M%SZ)
+tab=$(printf '\t')
+
+# --- One at a time, and nothing left of a run however it ended ---
+
+# Dumps are made, or something is restored: never both. What runs long, and must not keep the lock, is started with 7>&-.
+only_one() {
+  mkdir -p "$locks"
+  exec 7>"$locks/dumps"
+  flock --nonblock 7 || fail "a backup or a restore is running (lock $locks/dumps); wait until it has ended"
+}
+
+# kill -9 is seen by no trap. A process in a session of its own waits for the lock, which it gets when this one has ended, and
+# then runs `this script --clean-up ARGUMENT...`; meanwhile nobody else begins.
+guard() { # ARGUMENT...
+  setsid flock "$locks/dumps" sh "$0" --clean-up "$@" </dev/null 7>&- 9>&- &
+  guardian=$!
+}
+
+unguard() {
+  kill "$guardian" 2>/dev/null || :
+  wait "$guardian" 2>/dev/null || :
+}
+
+# A program in a container outlives the client that has started it; without its session it ends.
+end_sessions() { # APPLICATION NAME
+  psql_in postgres --set=application="$1" >/dev/null 2>&1 <<'SQL' || :
+SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = :'application';
+SQL
+}
+
+# --- Runs ---
+
+# Newest first.
+runs() {
+  for folder in "$dumps"/????????T??????Z; do
+    [ ! -d "$folder" ] || echo "${folder##*/}"
+  done | sort -r
+}
+
+# The newest that has this file. One from the future, made while the clock was wrong, is taken only where there is no other.
+newest_with() { # FILE NAME
+  for run in $(runs); do
+    [ ! -f "$dumps/$run/$1" ] || echo "$run"
+  done | awk -v now="$now" '!first { first = $0 } $0 <= now { first = $0; exit } END { print first }'
+}
+
+# A file by RUN, by path, or the newest; sets $folder and $file.
+find_file() { # RUN|PATH|latest NAME WHAT
+  case $1 in
+    latest)
+      run=$(newest_with "$2")
+      [ -n "$run" ] || fail "no run in $dumps has a dump of $3; look what there is with: sudo sh -c 'ls $dumps/*'"
+      ;;
+    ????????T??????Z)
+      run=$1
+      [ -f "$dumps/$run/$2" ] || fail "$dumps/$run has no dump of $3; look which runs have one with: sudo sh -c 'ls $dumps/*/$2'"
+      ;;
+    *)
+      [ -f "$1" ] || fail "'$1' is neither a run in $dumps (such as 20261125T143000Z), nor a file, nor latest"
+      run=
+      folder=$(CDPATH='' cd -- "$(dirname -- "$1")" && pwd)
+      file=$(basename -- "$1")
+      return
+      ;;
+  esac
+  folder=$dumps/$run file=$2
+}
+
+# Against the sums that were written with the dump; a file from elsewhere need not have any.
+check_sum() { # FILE NAME in $folder
+  sum=$(FILE=$1 awk '{ name = $0; sub(/^[^ ]+ [ *]/, "", name) } name == ENVIRON["FILE"]' "$folder/SHA256SUMS" 2>/dev/null) || :
+  if [ -n "$sum" ]; then
+    (cd "$folder" && printf '%s\n' "$sum" | sha256sum --check --status --strict -) ||
+      fail "$folder/$1 is damaged: it has not the checksum in SHA256SUMS; take another run"
+  elif [ -n "$run" ]; then
+    fail "$folder/SHA256SUMS does not name $1, so nobody knows whether it is whole; take another run"
+  else
+    say "$folder/$1 has no SHA256SUMS beside it: whether it is whole is seen only when it is read"
+  fi
+}
+
+# The runs on standard input that no rule keeps: the newest of each of the last days, weeks and months that have one, every one
+# of the newest day, and those that are named.
+superseded() { # DAYS WEEKS MONTHS RUN...
+  days=$1 weeks=$2 months=$3
+  shift 3
+  sort -ru | awk -v days="$days" -v weeks="$weeks" -v months="$months" -v named=" $* " '
+    # Days since 1970-01-01 (a Thursday), with years that begin in March.
+    function number_of_day(year, month, day) {
+      if (month <= 2) { year--; month += 12 }
+      return 365 * year + int(year / 4) - int(year / 100) + int(year / 400) + int((153 * (month - 3) + 2) / 5) + day - 719469
+    }
+    # Is this the first that is seen of a period, and of one of the newest `count` periods?
+    function first_of(kind, period, count) {
+      if ((kind, period) in seen) return 0
+      seen[kind, period]
+      return ++periods[kind] <= count
+    }
+    {
+      day = number_of_day(substr($0, 1, 4), substr($0, 5, 2) + 0, substr($0, 7, 2))
+      if (NR == 1) newest = day
+      # Each is asked: a run can be the first of more than one period.
+      keep = first_of("day", day, days) + first_of("week", int((day + 3) / 7), weeks) + first_of("month", substr($0, 1, 6), months)
+      if (!keep && day != newest && !index(named, " " $0 " ")) print
+    }'
+}
+
+# --- Rows ---
+
+# psql prints a line for each table of its database, as rows.tsv has them: name, tab, rows; and one for the large objects. What
+# belongs to an extension comes with it. COPY, so that a name holds no tab and no line end of its own.
+COUNTING="
+SELECT format('COPY (SELECT %L, count(*) FROM ONLY %s) TO STDOUT', name, name) FROM (
+  SELECT format('%I.%I', nspname, relname) COLLATE \"C\" AS name FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE relkind = 'r' AND relpersistence <> 't' AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+      AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e')
+  UNION ALL SELECT 'pg_catalog.pg_largeobject_metadata') AS counted ORDER BY name \\gexec
+"
+
+# --- Redis ---
+
+# As admin; the password is the first thing that it reads.
+redis_do() { # commands on standard input
+  # shellcheck source=/dev/null # NAME='value' lines, written by the program
+  { (. "$srv/config/platform.env" && printf 'AUTH admin "%s"\n' "$(printf '%s' "$REDIS_ADMIN_PASSWORD" | sed 's/[\\"]/\\&/g')") && cat; } |
+    docker exec --interactive redis-cache redis-cli 2>&1 | tr -d '\r' | sed 1d
+}
+
+# Keys, and how many of them have an end, in a dump that redis-check-rdb finds whole.
+rdb_keys() { # PATH
+  docker run --rm --interactive --network none --cap-drop ALL --user 0:0 --entrypoint redis-check-rdb "$REDIS_IMAGE" /dev/stdin <"$1" 2>/dev/null |
+    awk '/ keys read$/ { keys = $2 } / expires$/ { ends = $2 } /RDB looks OK/ { good = 1 } END { if (good) print keys + 0, ends + 0; exit !good }'
+}

@@ -1,0 +1,304 @@
+#!/bin/sh
+# offsite.sh: the copy away from this machine, encrypted before it leaves (restic).
+#
+#   push                        finished dumps, base backups and WAL; then what is too old goes, and a part is read back
+#   wal                         only WAL, quickly: once a minute
+#   status                      what is there
+#   check                       read all of it back and check it
+#   restore dumps FOLDER [RUN]  one run of dumps (the newest) into FOLDER/RUN
+#   restore wal FOLDER          base backups and WAL into FOLDER/base and FOLDER/wal
+#   unlock                      remove locks whose owner is gone (push and wal do that by themselves)
+#
+# Dumps and WAL have a repository each, since cleaning one up locks it. A snapshot is there as a whole or not at all, so a run
+# that is cut off leaves nothing but data that the next run uses or removes.
+# shellcheck source=scripts/host/backup.d/common.sh
+. "$(dirname "$0")/backup.d/common.sh"
+
+usage() {
+  echo "usage: $0 push|wal|status|check|restore dumps FOLDER [RUN]|restore wal FOLDER|unlock" >&2
+  exit 2
+}
+
+case ${1:-}:$#:${2:-} in
+  push:1: | wal:1: | status:1: | check:1: | unlock:1: | restore:3:dumps | restore:4:dumps | restore:3:wal) ;;
+  *) usage ;;
+esac
+[ -n "$OFFSITE" ] || fail "no off-site store is set; set central-data-platform:backup.offsite, then pulumi up"
+command -v restic >/dev/null || fail "restic is missing; install it, or run pulumi up, which does"
+key=$srv/config/backup/key
+[ -s "$key" ] || fail "$key, with which the off-site copy is encrypted, is missing; run pulumi up, or put its recovery copy there"
+export RESTIC_PASSWORD_FILE="$key"
+# Without it each run reads all that was ever noted: 190 requests in place of 14 after 80 runs. What is in it is encrypted too.
+export RESTIC_CACHE_DIR="$srv/run/restic"
+[ ! -s "$srv/config/backup/s3-credentials" ] || export AWS_SHARED_CREDENTIALS_FILE="$srv/config/backup/s3-credentials"
+# A day begins for restic where it begins in the names of runs.
+export TZ=UTC
+QUICK=60 MINUTES=240 HOURS=72000
+# Repositories that were there once: one that has vanished is no reason to begin a new one in silence.
+known=$backups/state/offsite-repositories
+
+# Descriptors of our locks stay open in restic on purpose: as long as it works, nobody else begins, even when we were killed.
+in_repository() { # dumps|wal SECONDS RESTIC-ARGUMENT...
+  repository=$OFFSITE/$1 limit=$2
+  shift 2
+  timeout --foreground --signal=INT --kill-after=30 "$limit" restic --repo "$repository" --quiet "$@"
+}
+
+# The same, its words in $said. Waits for whoever else works in the repository, which old versions cannot by themselves.
+patiently() { # dumps|wal SECONDS RESTIC-ARGUMENT...
+  for pause in $patience 0; do
+    code=0
+    said=$(in_repository "$@" 2>&1) || code=$?
+    case $code:$said in
+      11:* | [1-9]*"already locked"*) ;;
+      *) return "$code" ;;
+    esac
+    # Only those whose process is gone, or that nobody has renewed for half an hour.
+    in_repository "$1" "$QUICK" unlock >/dev/null 2>&1 || :
+    sleep "$pause"
+  done
+  return "$code"
+}
+patience="1 30 60 120 300"
+
+last_line() {
+  printf '%s\n' "$said" | grep -v '^$' | tail -n 1
+}
+
+# $found: yes, none (the store answers, and nothing is there), key, credentials or nothing (not reachable).
+find_repository() { # dumps|wal
+  code=0
+  said=$(in_repository "$1" "$QUICK" cat config 2>&1) || code=$?
+  case $code:$said in
+    0:*) found=yes ;;
+    12:* | *"wrong password or no key found"*) found=key ;;
+    *"Access Denied"* | *"AccessDenied"* | *"SignatureDoesNotMatch"* | *"InvalidAccessKeyId"* | *"403 Forbidden"*) found=credentials ;;
+    10:* | *"config file"*"does not exist"* | *"config: no such file or directory"*) found=none ;;
+    *) found=nothing ;;
+  esac
+}
+
+# A sentence on what find_repository has found, beside `yes`.
+trouble_of() { # dumps|wal
+  case $found in
+    none) echo "there is no repository in $OFFSITE/$1 yet; run sudo $apps/offsite.sh push" ;;
+    key) echo "the key in $key does not open $OFFSITE/$1; put the recovery copy of the right key there (central-data-platform:backupKey)" ;;
+    credentials) echo "the store refuses the credentials for $OFFSITE/$1 ($(last_line)); correct them, then pulumi up" ;;
+    nothing) echo "the off-site store $OFFSITE/$1 cannot be reached ($(printf '%s\n' "$said" | grep -m 1 . || echo "no answer within $QUICK s")); nothing is lost, the next run catches up" ;;
+  esac
+}
+
+# The repository is there and opens; one that was never there is made.
+prepare() { # dumps|wal
+  find_repository "$1"
+  case $found in
+    yes) ;;
+    none)
+      if grep -qsxF -- "$OFFSITE/$1" "$known"; then
+        trouble="the repository $OFFSITE/$1 was there and is gone; find out who removed it; to begin a new one, remove $known"
+        return 1
+      fi
+      patiently "$1" "$MINUTES" init || {
+        trouble="no repository could be made in $OFFSITE/$1: $(last_line)"
+        return 1
+      }
+      ;;
+    *)
+      trouble=$(trouble_of "$1")
+      return 1
+      ;;
+  esac
+  grep -qsxF -- "$OFFSITE/$1" "$known" || {
+    mkdir -p "$backups/state"
+    echo "$OFFSITE/$1" >>"$known"
+  }
+}
+
+failed() { # WHAT
+  trouble="$1: $(last_line)"
+  return 1
+}
+
+runs_here() {
+  for folder in "$backups"/dumps/*; do basename "$folder"; done | grep -x '[0-9]\{8\}T[0-9]\{6\}Z' || :
+}
+
+# $there: a run a line, the newest last. Each is known by its tag.
+list_runs() {
+  patiently dumps "$MINUTES" snapshots --json || return
+  there=$(printf '%s' "$said" | tr '{' '\n' | sed -n 's/.*"tags":\["\([0-9]\{8\}T[0-9]\{6\}Z\)"\].*/\1/p' | sort -u)
+}
+
+# --- push and wal ---
+
+push_run() { # RUN: a snapshot of its own, with the time of the run, so that it is kept and removed as the run itself is
+  time=$(printf '%s' "$1" | sed 's/\(....\)\(..\)\(..\)T\(..\)\(..\)\(..\)Z/\1-\2-\3 \4:\5:\6/')
+  patiently dumps "$HOURS" backup --host "$STACK" --tag "$1" --time "$time" "$1" && return
+  [ "$code" = 3 ] || return
+  # A file of it could not be read, and without that it is no backup.
+  why=$said
+  patiently dumps "$MINUTES" snapshots --json --tag "$1" || :
+  for id in $(printf '%s' "$said" | grep -o '"short_id":"[0-9a-f]*"' | cut -d '"' -f 4); do
+    patiently dumps "$MINUTES" forget "$id" || :
+  done
+  said=$why
+  return 1
+}
+
+push_dumps() {
+  prepare dumps || return
+  list_runs || failed "what is in $OFFSITE/dumps cannot be listed" || return
+  cd "$backups/dumps" || return
+  # The newest first: it is worth the most where there is no time for all.
+  for run in $(runs_here | grep -vxF -e "$there" | sort -r); do
+    push_run "$run" || failed "dumps/$run could not be pushed" || return
+    pushed="$pushed $run"
+  done
+  # The policy of the dumps here; and what is kept here is kept there, or it would be pushed anew each day.
+  set --
+  for run in $(runs_here); do set -- "$@" --keep-tag "$run"; done
+  patiently dumps "$HOURS" forget --group-by '' --keep-last 1 --keep-daily "$KEEP_DAYS" --keep-weekly "$KEEP_WEEKS" --keep-monthly "$KEEP_MONTHS" "$@" --prune ||
+    failed "old dumps in $OFFSITE/dumps could not be removed" || return
+  # Another seventh each day.
+  patiently dumps "$HOURS" check --read-data-subset "$(($(date +%s) / 86400 % 7 + 1))/7" || failed "$OFFSITE/dumps is damaged"
+}
+
+# Files come, go and are packed while they are read; then it is done again.
+push_files() { # base|wal SECONDS
+  for _ in 1 2 3; do
+    # Without what is not finished yet: a base backup's name begins with a dot, a segment's that is being packed ends with .new.
+    patiently wal "$2" backup --host "$STACK" --tag "$1" --exclude "backups/$1/.*" --exclude "backups/$1/**/*.gz.new" "$1" && return
+    [ "$code" = 3 ] || return
+  done
+  return 1
+}
+
+push_wal() {
+  prepare wal || return
+  cd "$backups" || return
+  # For a large one this takes hours, in which `wal` goes on beside it.
+  if [ -d base ]; then push_files base "$HOURS" || failed "base backups could not be pushed" || return; fi
+  hold_wal 600 || failed "the WAL of this minute is still being pushed" || return
+  if [ -d wal ]; then push_files wal "$MINUTES" || failed "WAL could not be pushed" || return; fi
+  patiently wal "$HOURS" forget --group-by '' --tag base --keep-last 1 --keep-daily "$WINDOW_DAYS" || failed "old base backups in $OFFSITE/wal could not be removed" || return
+  # Little is packed anew at a time: meanwhile no WAL leaves.
+  patiently wal "$HOURS" forget --group-by '' --tag wal --keep-last 30 --keep-hourly 24 --keep-daily "$WINDOW_DAYS" --prune --max-repack-size 1G ||
+    failed "old WAL in $OFFSITE/wal could not be removed" || return
+  patiently wal "$HOURS" check --read-data-subset 256M || failed "$OFFSITE/wal is damaged"
+}
+
+hold_wal() { # SECONDS
+  mkdir -p "$srv/run/locks"
+  exec 8>"$srv/run/locks/offsite-wal"
+  flock --wait "$1" 8 || {
+    said="lock $srv/run/locks/offsite-wal is held"
+    return 1
+  }
+}
+
+push() {
+  lock offsite
+  trouble='' pushed=''
+  push_dumps || all=$trouble
+  trouble=
+  push_wal || all="${all:+$all; }$trouble"
+  exec 8>&-
+  if [ -n "${all:-}" ]; then
+    record offsite-dumps fail "$all"
+    say "off-site: $all"
+    exit 1
+  fi
+  record offsite-dumps ok "all is off-site and checked, new:${pushed:- none}"
+  record offsite-wal ok "pushed with the dumps"
+  say "off-site: all is there and checked; new dumps:${pushed:- none}"
+}
+
+# Said only when it changes: a network that is down for a day is not worth 1440 lines.
+tell() { # ok|fail DETAIL
+  before=$(cut -f 1 "$backups/state/offsite-wal" 2>/dev/null) || before=
+  record offsite-wal "$1" "$2"
+  [ "$before" = "$1" ] || say "off-site WAL: $2"
+}
+
+wal() {
+  hold_wal 45 || {
+    echo "the WAL's repository is being cleaned up or checked; the next run goes on"
+    return
+  }
+  patience="1 5 10" trouble=''
+  cd "$backups" || exit
+  [ -d wal ] || fail "$backups/wal is missing; is container postgres-wal running? (docker ps)"
+  if ! push_files wal "$MINUTES"; then
+    failed "WAL could not be pushed" || :
+    # Why? On the first run of all there is no repository yet.
+    why=$trouble trouble=''
+    if prepare wal && push_files wal "$MINUTES"; then
+      tell ok "caught up"
+      return
+    fi
+    tell fail "${trouble:-$why}"
+    fail "${trouble:-$why}"
+  fi
+  tell ok "up to $(date -u +%Y-%m-%dT%H:%M:%SZ)"
+}
+
+# --- for the operator ---
+
+must_be_there() { # dumps|wal
+  find_repository "$1"
+  [ "$found" = yes ] || fail "$(trouble_of "$1")"
+}
+
+status() {
+  for name in dumps wal; do
+    must_be_there "$name"
+    echo "$OFFSITE/$name:"
+    if [ "$name" = dumps ]; then in_repository dumps "$MINUTES" snapshots --compact; else in_repository wal "$MINUTES" snapshots --compact --latest 1 --group-by tags; fi ||
+      fail "$OFFSITE/$name cannot be listed (the lines above say why)"
+  done
+}
+
+check() {
+  lock offsite
+  for name in dumps wal; do
+    must_be_there "$name"
+    [ "$name" = dumps ] || hold_wal 600 || fail "$said"
+    patiently "$name" "$HOURS" check --read-data || fail "$OFFSITE/$name is damaged: $said"
+    echo "$OFFSITE/$name: all of it was read, and it is in order"
+  done
+}
+
+unlock() {
+  for name in dumps wal; do
+    must_be_there "$name"
+    in_repository "$name" "$MINUTES" unlock || fail "$OFFSITE/$name could not be unlocked (the lines above say why)"
+  done
+}
+
+fetch() { # dumps|wal TAG FOLDER
+  patiently "$1" "$MINUTES" stats --json --mode restore-size --tag "$2" latest || fail "there is no $2 in $OFFSITE/$1: $(last_line)"
+  need_space "$3" "$(printf '%s' "$said" | sed -n 's/.*"total_size":\([0-9]*\).*/\1/p')" "restoring $2"
+  patiently "$1" "$HOURS" restore --tag "$2" --target "$3" --verify latest || fail "$2 could not be restored from $OFFSITE/$1: $(last_line)"
+}
+
+restore() { # dumps|wal FOLDER [RUN]
+  mkdir -p "$2"
+  folder=$(CDPATH='' cd -- "$2" && pwd)
+  [ -z "$(ls -A "$folder")" ] || fail "$folder is not empty; name another folder"
+  must_be_there "$1"
+  if [ "$1" = wal ]; then
+    fetch wal base "$folder"
+    fetch wal wal "$folder"
+    echo "$folder"
+    return
+  fi
+  list_runs || fail "what is in $OFFSITE/dumps cannot be listed: $(last_line)"
+  run=${3:-$(printf '%s\n' "$there" | tail -n 1)}
+  [ -n "$run" ] || fail "there is no run in $OFFSITE/dumps yet; run sudo $apps/offsite.sh push"
+  printf '%s\n' "$there" | grep -qxF -- "$run" || fail "there is no run $run in $OFFSITE/dumps; sudo $apps/offsite.sh status lists them"
+  fetch dumps "$run" "$folder"
+  (cd "$folder/$run" && sha256sum --check --quiet SHA256SUMS >&2) || fail "$folder/$run came back damaged (the lines above say where); do not use it"
+  echo "$folder/$run"
+}
+
+"$@"

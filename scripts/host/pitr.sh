@@ -1,0 +1,472 @@
+#!/bin/sh
+# pitr.sh: PostgreSQL as it was at a moment of the last days, beside the running one first, then in its place.
+#
+#   list                                  what one can go back to
+#   prepare TARGET [--from FOLDER] [--timeline N]
+#                                         restore into data/postgres-pitr, run as container postgres-pitr without a network.
+#                                         TARGET: latest, 'YYYY-MM-DD HH:MM:SS[+TZ]', xid:N, name:POINT or lsn:X/Y
+#                                         FOLDER holds base/ and wal/ (backups unless said); N is a timeline left behind
+#   swap --yes                            the prepared copy becomes postgres-db; the data until now are kept beside it
+#   drop                                  remove the prepared copy
+#   point NAME                            mark this moment, for prepare name:NAME
+# shellcheck source=scripts/host/backup.d/common.sh
+. "$(dirname "$0")/backup.d/common.sh"
+copy=$srv/data/postgres-pitr
+new=$srv/data/.postgres-pitr.new
+socket=$srv/run/postgresql-pitr
+keeper=$apps/backup.d/wal.sh
+from=$backups
+lineage=
+
+usage() {
+  sed -n '4,12s/^# \{0,1\}//p' "$0" >&2
+  exit 2
+}
+
+# In the background: a signal is acted on at once.
+client() { # DOCKER'S AND THE PROGRAM'S ARGUMENTS
+  docker run --rm --name postgres-pitr-client --network none --user 999:999 --cap-drop ALL \
+    --security-opt no-new-privileges:true --security-opt label=disable "$@" 9>&- &
+  wait $!
+}
+
+# --- what there is ---
+
+# Newest first.
+ids() {
+  for info in "$from"/base/*/info; do
+    [ -f "$info" ] || continue
+    info=${info%/info}
+    echo "${info##*/}"
+  done | sort -r
+}
+
+value() { # ID KEY
+  sed -n "s/^$2=//p" "$from/base/$1/info"
+}
+
+at_clock() { # UNIX SECONDS
+  date -u -d "@$1" '+%Y-%m-%d %H:%M:%S+00'
+}
+
+number() { # LSN
+  echo $((0x${1%/*} * 4294967296 + 0x${1#*/}))
+}
+
+later() { # TEXT TEXT
+  LC_ALL=C expr "x$1" \> "x$2" >/dev/null
+}
+
+newest_timeline() {
+  {
+    echo 1
+    for id in $(ids); do value "$id" TIMELINE; done
+    for file in "$from"/wal/*.history; do
+      file=${file##*/}
+      case $file in \**) ;; *) echo $((0x${file%.history})) ;; esac
+    done
+  } | sort -n | tail -n 1
+}
+
+# A base is of use when the timeline has come from where it ends.
+in_lineage() { # ID
+  of=$(value "$1" TIMELINE)
+  [ "$of" != "$lineage" ] || return 0
+  left=$(awk -v of="$of" '$1 == of { print $2 }' "$from/wal/$(printf '%08X' "$lineage").history" 2>/dev/null)
+  [ -n "$left" ] && [ "$(number "$(value "$1" LAST_LSN)")" -le "$(number "$left")" ]
+}
+
+# The base and all that it builds on, the full one first; fails where one is missing.
+chain() { # ID
+  [ -f "$from/base/$1/info" ] || return 1
+  of=$(value "$1" PARENT)
+  if [ -n "$of" ]; then chain "$of" || return 1; fi
+  echo "$1"
+}
+
+# LSN and time of the last commit in the segments of standard input, oldest first; nothing where there is none.
+last_commit() {
+  # shellcheck disable=SC2016,SC2046 # for the shell in the container; one word a segment
+  client --volume "$from/wal:/wal:ro" --tmpfs /tmp --entrypoint sh "$POSTGRES_IMAGE" -c '
+    for name; do
+      for file in /wal/$name /wal/past/$name /wal/$name.partial /wal/past/$name.partial; do
+        if [ -f "$file" ]; then cp "$file" "/tmp/$name"; elif [ -f "$file.gz" ]; then gzip -dc "$file.gz" >"/tmp/$name"; else continue; fi
+        found=$(pg_waldump --rmgr=Transaction "/tmp/$name" 2>/dev/null |
+          sed -n "s/.* lsn: \([0-9A-F/]*\),.* desc: COMMIT \([0-9-]* [0-9:.]*\) UTC.*/\1 \2/p" | tail -n 1)
+        rm "/tmp/$name"
+        if [ -n "$found" ]; then
+          echo "$found"
+          exit
+        fi
+      done
+    done' sh $(tail -n 200 | sed '1!G; h; $!d')
+}
+
+# --- prepare ---
+
+# Sets kind, wanted (as PostgreSQL is told), and second for a time.
+read_target() {
+  kind=${1%%:*} wanted=${1#*:}
+  case $1 in
+    latest) wanted='' ;;
+    xid:*) case $wanted in '' | *[!0-9]*) fail "'$1' is no target; write xid: and a number, as pg_current_xact_id() gives it" ;; esac ;;
+    lsn:*) printf '%s\n' "$wanted" | grep -Eq '^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$' || fail "'$1' is no target; write lsn: and X/Y, as pg_current_wal_lsn() gives it" ;;
+    name:*) right_name "$wanted" ;;
+    *)
+      kind='time'
+      printf '%s\n' "$1" | grep -Eq '^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?( ?(Z|UTC|[+-][0-9]{2}(:?[0-9]{2})?))?$' ||
+        fail "'$1' is no target; write latest, 'YYYY-MM-DD HH:MM:SS[+TZ]', xid:N, name:POINT or lsn:X/Y"
+      # Without a zone, the one of PostgreSQL's log.
+      zone=$(sed -n "s/^timezone = '\(.*\)'$/\1/p" "$srv/config/postgres/postgresql.conf")
+      wanted=$(TZ=${zone:-UTC} date -d "$1" '+%s.%6N' 2>/dev/null) || fail "'$1' is no time that a clock shows; correct it"
+      second=${wanted%.*}
+      wanted=$(date -u -d "@$wanted" '+%Y-%m-%d %H:%M:%S.%6N')
+      [ "$second" -le "$(date +%s)" ] || fail "$wanted+00 is in the future; choose a moment that has been, or: $0 prepare latest"
+      ;;
+  esac
+}
+
+right_name() {
+  case $1 in '' | *[!A-Za-z0-9_.-]*) fail "'$1' is no name of a point; write letters, digits, _ . -" ;; esac
+  [ "${#1}" -le 63 ] || fail "'$1' is too long for the name of a point; 63 characters are the most"
+}
+
+# Whether recovery to the target can begin at a base: everything of it is before the target.
+before_target() { # ID
+  case $kind in
+    latest) ;;
+    time) [ "$(value "$1" FINISHED)" -lt "$second" ] ;;
+    xid) [ "$(value "$1" NEXT_XID)" -le "$wanted" ] ;;
+    lsn) [ "$(number "$(value "$1" LAST_LSN)")" -le "$(number "$wanted")" ] ;;
+    name) [ -z "$marked" ] || [ "$(number "$(value "$1" LAST_LSN)")" -le "$(number "$marked")" ] ;;
+  esac
+}
+
+# The bases from which the target can be reached, the best first.
+candidates() {
+  cluster=$(value "$(ids | head -n 1)" SYSTEM_ID)
+  for id in $(ids); do
+    if [ "$(value "$id" SYSTEM_ID)" = "$cluster" ] && in_lineage "$id" && before_target "$id" && chain "$id" >/dev/null; then echo "$id"; fi
+  done | if [ "$kind" = name ] && [ -z "$marked" ]; then sort; else cat; fi
+}
+
+# With the folders of the chosen base and of all that it builds on as /chain/ID.
+with_chain() { # DOCKER'S AND THE PROGRAM'S ARGUMENTS
+  for part in $(chain "$base"); do set -- --volume "$from/base/$part/data:/chain/$part:ro" "$@"; done
+  client "$@"
+}
+
+# Sets base.
+choose() {
+  found=$(candidates)
+  [ -n "$found" ] || {
+    oldest=$(ids | tail -n 1)
+    [ -n "$oldest" ] || fail "there is no base backup in $from/base; make one: sudo $apps/backup.d/base.sh, or name another folder by --from"
+    fail "the target is before the oldest base backup that leads to it; the oldest moment is $(at_clock $(($(value "$oldest" FINISHED) + 1)))"
+  }
+  for base in $found; do
+    # shellcheck disable=SC2016 # for the shell in the container
+    with_chain --entrypoint sh "$POSTGRES_IMAGE" -c '
+      for part in /chain/*; do
+        pg_verifybackup --quiet --exit-on-error --no-parse-wal "$part" || { echo "base backup ${part##*/} is damaged" >&2; exit 1; }
+      done' && return
+  done
+  fail "all base backups from which the target can be reached are damaged (the lines above name them); take older ones from off-site, and name their folder by --from"
+}
+
+newest_moment() { # segments on standard input, oldest first
+  read -r lsn clock <<FOUND
+$(last_commit)
+FOUND
+  if [ -n "$lsn" ]; then
+    echo "the newest moment is $clock+00 ($0 prepare lsn:$lsn)"
+  else
+    echo "the newest moment is the end of base backup $base"
+  fi
+}
+
+# What can be known before anything is restored. Sets whole: the newest segment that has to be there in the end.
+check_wal() {
+  segments=$("$keeper" segments "$from/wal" "$lineage" "$(value "$base" START_WAL)")
+  missing=$(echo "$segments" | sed -n 's/^missing //p')
+  segments=$(echo "$segments" | grep -v missing) || fail "segment $missing is missing in $from/wal, and base backup $base is of no use without it"
+  whole=
+  for name in $segments; do
+    for file in "$from/wal/$name" "$from/wal/past/$name"; do
+      if [ -f "$file" ] || [ -f "$file.gz" ]; then whole=$name; fi
+    done
+  done
+  [ "$kind" != latest ] || [ -z "$missing" ] ||
+    fail "segment $missing is missing in $from/wal, so what came after it cannot be had; before it, $(echo "$segments" | newest_moment)"
+  [ "$kind" = time ] || return 0
+  read -r lsn clock <<FOUND
+$(echo "$segments" | last_commit)
+FOUND
+  later "$clock" "$wanted" ||
+    fail "nothing was committed after $wanted+00 that is in $from/wal; ${missing:+segment $missing is missing there; }$(if [ -n "$missing" ]; then echo "$segments" | newest_moment; else echo "the newest moment is $clock+00 ($0 prepare latest)"; fi)"
+}
+
+combine() {
+  bytes=1073741824
+  for part in $(chain "$base"); do bytes=$((bytes + $(value "$part" BYTES))); done
+  need_space "$srv/data" "$bytes" "the restored copy"
+  mkdir -m 0700 "$new"
+  chown 999:999 "$new"
+  # shellcheck disable=SC2046 # one word a part
+  with_chain --volume "$new:/restored" --entrypoint pg_combinebackup "$POSTGRES_IMAGE" --no-manifest --output=/restored \
+    $(chain "$base" | sed 's|^|/chain/|') || fail "pg_combinebackup failed (the lines above say why); nothing was kept"
+  touch "$new/recovery.signal"
+  chown 999:999 "$new/recovery.signal"
+  mv -T "$new" "$copy"
+}
+
+# Whole segments first, by both names, since wal.sh may be at work on them; then what has been received of the newest one.
+# More than 128 ends recovery: a segment that cannot be read is no end of the WAL.
+# shellcheck disable=SC2016 # for the shell in the container
+FETCH='for pass in 1 2; do
+  for folder in /wal /wal/past; do
+    cp "$folder/%f" "%p" 2>/dev/null && exit
+    [ -f "$folder/%f.gz" ] || continue
+    gzip -dc "$folder/%f.gz" >"%p" && exit
+    echo "damaged segment: %f" >&2
+    exit 255
+  done
+  for folder in /wal /wal/past; do cp "$folder/%f.partial" "%p" 2>/dev/null && truncate --size=16M "%p" && exit; done
+done
+exit 1'
+
+start() {
+  # As much memory as postgres-db has.
+  limits=$(docker container inspect --format '--memory={{.HostConfig.Memory}} --shm-size={{.HostConfig.ShmSize}}' postgres-db 2>/dev/null) || limits=
+  case $kind in
+    latest) set -- ;;
+    time) set -- -c "recovery_target_time=$wanted+00" ;;
+    *) set -- -c "recovery_target_$kind=$wanted" ;;
+  esac
+  mkdir -p "$socket"
+  chown 999:999 "$socket"
+  # Recovery's settings are only here, so none stay in the data. Without hot_standby, a setting that was lowered since stops nothing.
+  # shellcheck disable=SC2086 # two words
+  docker run --detach --name postgres-pitr --network none --user 999:999 --cap-drop ALL $limits \
+    --security-opt no-new-privileges:true --security-opt label=disable --stop-signal SIGINT \
+    --log-opt max-size=10m --log-opt max-file=5 \
+    --volume "$copy:/var/lib/postgresql/data" --volume "$srv/config/postgres:/etc/postgresql:ro" \
+    --volume "$from/wal:/wal:ro" --volume "$socket:/var/run/postgresql" "$POSTGRES_IMAGE" \
+    postgres -c config_file=/etc/postgresql/postgresql.conf -c listen_addresses= -c hot_standby=off -c restore_command="$FETCH" \
+    -c recovery_target_timeline="$lineage" -c recovery_target_action=promote "$@" >/dev/null
+}
+
+ask_copy() { # SQL
+  docker exec postgres-pitr psql --no-psqlrc --quiet --tuples-only --no-align --username=platform_admin --dbname=postgres --command "$1"
+}
+
+# Prints why recovery ended at an LSN when it had not read all that is there.
+damage() { # LSN
+  at=$(printf '%08X%08X' $((0x${1%/*})) $((0x${1#*/} / 16777216)))
+  damaged=$(printf '%s\n' "$log" | sed -n 's/^damaged segment: //p' | tail -n 1)
+  if [ -z "$damaged" ] && later "${whole#????????}" "$at"; then damaged=$(echo "$segments" | grep "$at\$"); fi
+  [ -z "$damaged" ] || echo "segment $damaged in $from/wal is corrupted, so what came after it cannot be had; before it, $(
+    echo "$segments" | awk -v end="${damaged#????????}" 'substr($0, 9) "" < end ""' | newest_moment
+  )"
+}
+
+# Until it takes connections; it does not before the target is reached.
+wait_for_target() {
+  until [ "$(ask_copy 'SELECT NOT pg_is_in_recovery()' 2>/dev/null)" = t ]; do
+    if [ "$(docker container inspect --format '{{.State.Running}}' postgres-pitr)" != true ]; then
+      log=$(docker logs postgres-pitr 2>&1)
+      reached=$(printf '%s\n' "$log" | sed -n 's/.*redo done at \([0-9A-F/]*\) .*/\1/p' | tail -n 1)
+      why=$(damage "${reached:-FFFFFFFF/FFFFFFFF}")
+      [ -z "$why" ] || fail "$why"
+      case $log in
+        *'recovery ended before configured recovery target was reached'*)
+          fail "$target is not in the WAL of $from/wal${missing:+, where segment $missing is missing}; $(echo "$segments" | newest_moment)"
+          ;;
+        *) fail "PostgreSQL did not recover: $(printf '%s\n' "$log" | grep -E 'FATAL|PANIC' | tail -n 1)" ;;
+      esac
+    fi
+    sleep 0.5
+  done
+  [ "$kind" != latest ] && return
+  # Without a target PostgreSQL takes the first record that cannot be read for the end.
+  log=$(docker logs postgres-pitr 2>&1)
+  why=$(damage "$(sed -n '$s/^[0-9]*\t\([0-9A-F/]*\)\t.*/\1/p' "$(find "$copy/pg_wal" -name '*.history' | sort | tail -n 1)")")
+  [ -z "$why" ] || fail "$why"
+}
+
+undo() {
+  docker rm --force --volumes postgres-pitr postgres-pitr-client >/dev/null 2>&1 || :
+  rm -rf "$copy" "$new" "$socket"
+}
+
+prepare() {
+  target=$1
+  read_target "$target"
+  shift
+  while [ $# -gt 0 ]; do
+    [ $# -ge 2 ] || usage
+    case $1 in
+      --from) from=$(CDPATH='' cd -- "$2" 2>/dev/null && pwd) || fail "folder $2 is missing; name one that holds base/ and wal/" ;;
+      --timeline)
+        case $2 in '' | *[!0-9]*) fail "'$2' is no timeline; write its number, as pitr.sh list shows it" ;; esac
+        lineage=$2
+        ;;
+      *) usage ;;
+    esac
+    shift 2
+  done
+  [ ! -e "$copy" ] || fail "a prepared copy is already there (container postgres-pitr, $copy); swap it in, or remove it: sudo $0 drop"
+  # What a run that was cut off has left.
+  undo
+  trap '[ $? = 0 ] || undo' EXIT
+  trap 'exit 130' HUP INT TERM
+  began=$(date +%s)
+  [ -n "$lineage" ] || lineage=$(newest_timeline)
+  marked=$(awk -F '\t' -v name="$wanted" '$1 == name { found = $2 } END { print found }' "$from/wal/points.tsv" 2>/dev/null) || marked=''
+  choose
+  check_wal
+  say "restoring $(at_clock "$(value "$base" STARTED)")'s base backup $base and WAL until $target; docker logs -f postgres-pitr shows how far it is"
+  combine
+  start
+  wait_for_target
+  # Its slot keeps WAL from here on, so that there is no gap when it is swapped in.
+  found=$(ask_copy "SELECT coalesce(pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC' || '+00', 'in base backup $base')
+      FROM pg_create_physical_replication_slot('postgres_wal', true);
+    SELECT format('  %s, %s', datname, pg_size_pretty(pg_database_size(oid))) FROM pg_database WHERE datallowconn ORDER BY 1")
+  say "$target is ready in container postgres-pitr after $(seconds_since "$began") s; newest commit: $(echo "$found" | head -n 1)"
+  echo "$found" | tail -n +2
+  echo "look at it:      docker exec -it postgres-pitr psql -U platform_admin -d DATABASE"
+  echo "make it the one: sudo $0 swap --yes"
+  echo "remove it:       sudo $0 drop"
+}
+
+# --- list, point, drop ---
+
+list() {
+  oldest=$(ids | tail -n 1)
+  [ -n "$oldest" ] || fail "there is no base backup in $from/base; make one: sudo $apps/backup.d/base.sh"
+  lineage=$(newest_timeline)
+  segments=$("$keeper" segments "$from/wal" "$lineage" "$(value "$(ids | head -n 1)" START_WAL)")
+  read -r lsn clock <<FOUND
+$(echo "$segments" | grep -v missing | last_commit)
+FOUND
+  echo "from   $(at_clock "$(value "$oldest" FINISHED)")"
+  if [ -n "$lsn" ]; then
+    echo "until  $clock+00, the newest commit (lsn:$lsn), on timeline $lineage"
+  else
+    echo "until  $(at_clock "$(value "$(ids | head -n 1)" FINISHED)"), the newest base backup, on timeline $lineage"
+  fi
+  echo "$segments" | sed -n 's/^missing /segment missing since the newest base backup: /p'
+  echo "base backups:"
+  for id in $(ids); do
+    echo "  $id  $(value "$id" KIND), ends $(at_clock "$(value "$id" FINISHED)"), timeline $(value "$id" TIMELINE), $(numfmt --to=iec "$(value "$id" BYTES)")"
+  done
+  [ -s "$from/wal/points.tsv" ] || return 0
+  echo "points:"
+  awk -F '\t' '{ print "  name:" $1 "  " $3 ", " $2 }' "$from/wal/points.tsv"
+}
+
+point() {
+  right_name "$1"
+  line=$(
+    psql_in postgres --set=name="$1" --field-separator="$(printf '\t')" <<'SQL'
+SET timezone = 'UTC';
+SELECT :'name', pg_create_restore_point(:'name'), to_char(now(), 'YYYY-MM-DD HH24:MI:SS+00');
+SQL
+  ) || fail "no point was made: postgres-db does not answer (docker logs postgres-db)"
+  printf '%s\n' "$line" >>"$backups/wal/points.tsv"
+  say "point $1 is made; sudo $0 prepare name:$1 goes back to it"
+}
+
+drop() {
+  [ -e "$copy" ] || [ -e "$new" ] || docker container inspect postgres-pitr >/dev/null 2>&1 || fail "there is no prepared copy"
+  undo
+  say "the prepared copy is removed"
+}
+
+# --- swap ---
+
+healthy() { # CONTAINER
+  for _ in $(seq 300); do
+    case $(docker container inspect --format '{{.State.Status}} {{.State.Health.Status}}' "$1") in
+      'running healthy') return ;;
+      exited* | dead*) return 1 ;;
+    esac
+    sleep 1
+  done
+  return 1
+}
+
+# Every step can be taken back until the new one is healthy.
+put_back() {
+  docker stop --time 120 postgres-db >/dev/null 2>&1 || :
+  if [ -e "$before" ] || [ -n "$nothing_before" ]; then
+    [ -e "$copy" ] || mv -T "$srv/data/postgres" "$copy"
+    [ ! -e "$before" ] || mv -T "$before" "$srv/data/postgres"
+  fi
+  docker start postgres-db >/dev/null || :
+  docker start postgres-pitr postgres-wal >/dev/null || :
+  [ -z "$paused" ] || "$apps/pooler.sh" resume || :
+}
+
+swap() {
+  [ "$(ask_copy 'SELECT NOT pg_is_in_recovery()' 2>/dev/null)" = t ] ||
+    fail "there is no prepared copy that answers; make one: sudo $0 prepare TARGET (or, if it was stopped: docker start postgres-pitr)"
+  docker container inspect postgres-db postgres-wal >/dev/null 2>&1 || fail "containers postgres-db and postgres-wal are missing; run pulumi up first, then this again"
+  before=$srv/data/postgres-before-$(date -u +%Y%m%dT%H%M%SZ)
+  nothing_before='' paused=''
+  # Two checkpoints now, so that neither takes long while clients wait.
+  ask_copy CHECKPOINT
+  echo CHECKPOINT | psql_in postgres 2>/dev/null || say "postgres-db does not answer; its data are kept as they are"
+  if [ "$(docker container inspect --format '{{.State.Running}}' pgbouncer 2>/dev/null)" = true ]; then
+    "$apps/pooler.sh" pause || fail "nothing was changed: PgBouncer's clients could not be held back (the line above says why)"
+    paused=yes
+  fi
+  trap 'put_back' EXIT
+  trap 'exit 130' HUP INT TERM
+  docker stop --time 120 postgres-pitr >/dev/null
+  # This one before the receiver, which gets the last of its WAL.
+  docker stop --time 120 postgres-db >/dev/null
+  docker stop --time 30 postgres-wal >/dev/null
+  # The next recovery must give its timeline another number, even if the receiver never comes to fetch this.
+  for history in "$copy"/pg_wal/*.history; do
+    cp -p "$history" "$backups/wal/"
+  done
+  # Docker makes a folder that is missing, and leaves it empty.
+  rmdir "$srv/data/postgres" 2>/dev/null || :
+  if [ -e "$srv/data/postgres" ]; then mv -T "$srv/data/postgres" "$before"; else nothing_before=yes; fi
+  mv -T "$copy" "$srv/data/postgres"
+  sync "$srv/data"
+  docker start postgres-db >/dev/null
+  healthy postgres-db || fail "the new data did not become healthy (docker logs postgres-db), so the old ones are back"
+  trap - EXIT HUP INT TERM
+  [ -z "$paused" ] || "$apps/pooler.sh" resume || say "PgBouncer still holds clients back; run: sudo $apps/pooler.sh resume"
+  # It would go on with the timeline that was left.
+  "$keeper" anew
+  docker rm --volumes postgres-pitr >/dev/null
+  rm -rf "$socket"
+  say "the prepared copy is postgres-db now${nothing_before:-; the data until now are in $before (remove them when nobody needs them)}"
+  echo "roles and passwords are those of that moment; bring them up to date: pulumi up --refresh"
+  "$apps/backup.d/base.sh" full
+}
+
+case $#${1:-} in
+  1list) list ;;
+  2point) point "$2" ;;
+  1drop)
+    lock pitr
+    drop
+    ;;
+  2swap)
+    [ "$2" = --yes ] || usage
+    lock pitr
+    swap
+    ;;
+  1swap) fail "this puts the prepared copy in the place of the running data; say so: sudo $0 swap --yes" ;;
+  [2-9]prepare)
+    lock pitr
+    shift
+    prepare "$@"
+    ;;
+  *) usage ;;
+esac
