@@ -20,6 +20,9 @@ COMMANDS = ("backup.sh", "restore.sh", "restore-redis.sh", "pitr.sh", "drill.sh"
 # What these read and start.
 PARTS = sorted(path.name for path in (SCRIPTS / "host/backup.d").glob("*.sh"))
 
+# What must not go on by itself without the platform.
+UNDONE_BY = {"install-timers.sh": "remove-timers.sh"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class BackupsArgs:
@@ -56,6 +59,7 @@ class Backups(pulumi.ComponentResource):
                 step.script,
                 *step.arguments,
                 stdin=step.stdin,
+                undo=UNDONE_BY.get(step.script),
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[*written, self.service.container]),
             )
         self.register_outputs({"image": self.service.image})
@@ -113,7 +117,9 @@ def _settings_files(args: BackupsArgs) -> Sequence[HostFile]:
         ),
         # Empty where the stack has none: what it had before does not stay.
         *(
-            HostFile(path=f"config/backup/{file}", content=content or "", mode="0600", secret=content is not None)
+            HostFile(
+                path=f"config/backup/{file}", content=content or "", mode="0600", secret=content is not None
+            )
             for file, content in secret.items()
         ),
     ]

@@ -55,13 +55,14 @@ class Host(Protocol):
         *arguments: pulumi.Input[str],
         stdin: pulumi.Input[str] | None = None,
         secret: bool = False,
+        undo: str | None = None,
         triggers: Sequence[pulumi.Input[str]] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> HostCommand:
         """Run scripts/host/<script> as root once, and again whenever its text, arguments, stdin or triggers change.
 
-        `secret` keeps what the script prints out of the engine's log and encrypted in the state. Nothing is run on a
-        delete: what a script has made outlives its resource.
+        `secret` keeps what the script prints out of the engine's log and encrypted in the state. What a script has made
+        outlives its resource, unless another one is named that undoes it, with the same arguments.
         """
         ...
 

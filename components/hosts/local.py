@@ -60,10 +60,17 @@ class LocalHost(pulumi.ComponentResource):
         *arguments: pulumi.Input[str],
         stdin: pulumi.Input[str] | None = None,
         secret: bool = False,
+        undo: str | None = None,
         triggers: Sequence[pulumi.Input[str]] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> HostCommand:
         """As `Host.run` says."""
         return script_command(
-            name, self.words(script, *arguments), stdin=stdin, secret=secret, triggers=triggers, opts=opts
+            name,
+            self.words(script, *arguments),
+            stdin=stdin,
+            on_delete=self.words(undo, *arguments) if undo else None,
+            secret=secret,
+            triggers=triggers,
+            opts=opts,
         )

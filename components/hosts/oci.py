@@ -155,6 +155,7 @@ class OciHost(pulumi.ComponentResource):
         *arguments: pulumi.Input[str],
         stdin: pulumi.Input[str] | None = None,
         secret: bool = False,
+        undo: str | None = None,
         triggers: Sequence[pulumi.Input[str]] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> HostCommand:
@@ -164,6 +165,7 @@ class OciHost(pulumi.ComponentResource):
             name,
             self.words(script, *arguments),
             stdin=stdin,
+            on_delete=self.words(undo, *arguments) if undo else None,
             secret=secret,
             triggers=[*self.identity, *triggers],
             opts=pulumi.ResourceOptions.merge(ready, opts),

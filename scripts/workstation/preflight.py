@@ -14,7 +14,7 @@ from scripts.workstation.stack import OwnStack
 from scripts.workstation.trouble import Trouble
 
 COMPOSE_PROJECT = "postgres-stack"
-CONTAINERS = ("postgres-db", "redis-cache", "pgbouncer")
+CONTAINERS = ("postgres-db", "redis-cache", "pgbouncer", "postgres-wal")
 NETWORK = "central-data-platform"
 DEFAULT_SUBNET = "172.28.0.0/24"
 DEFAULT_ADDRESS = "127.0.0.1"

@@ -59,16 +59,28 @@ def test_compose_brings_a_removed_platform_back_and_pulumi_settles(platform: Pla
     assert platform.compose("up", "-d").count("Recreate") == 0
 
 
-def test_the_whole_platform_from_the_compose_file_alone(platform: Platform) -> None:
-    """/srv and `up -d` are enough on a host without containers and without the network."""
+def test_the_whole_platform_from_an_archive_of_srv(platform: Platform) -> None:
+    """Unpacked on a host without containers and without the network, /srv and `up -d` are enough."""
     platform.psql("CREATE TABLE IF NOT EXISTS kept AS SELECT 42 AS answer")
+    platform.redis().set("kept", "42")
+    platform.compose("stop")
+    archive = platform.folder / "srv.tar"
+    platform.run(
+        ["tar", "-C", str(platform.folder), "--numeric-owner", "-cpf", str(archive), platform.srv.name]
+    )
     platform.docker("rm", "-f", *CONTAINERS)
     platform.docker("network", "rm", "central-data-platform")
+    platform.run(["rm", "-rf", str(platform.srv)])
+    platform.run(["tar", "-C", str(platform.folder), "--numeric-owner", "-xpf", str(archive)])
+    archive.unlink()
     platform.compose("up", "-d", "--wait")
     assert platform.psql("SELECT answer FROM kept") == "42"
+    assert platform.redis().get("kept") == b"42"
     with platform.connect() as client:
         assert client.execute("SELECT 1").fetchone() == (1,)
     # Pulumi's network is gone and compose's is in the way of a new one, with the containers that are on it.
-    platform.up(refresh=True)
+    made = platform.up(refresh=True).operations()
+    assert not [name for name in made if name in ("platform-tree", "platform-postgres-cluster")]
     assert platform.up().operations() == {}
+    assert platform.run([str(platform.srv / "apps/backup.sh")]).stdout
     assert platform.psql("SELECT answer FROM kept") == "42"

@@ -123,6 +123,25 @@ def test_the_host_s_own_commands_work(production: Production) -> None:
     assert production.ids() == before
 
 
+def test_backups_run_by_themselves(production: Production) -> None:
+    timers = production.on_machine("systemctl list-timers --all --no-legend 'central-data-platform-*'")
+    for job in ("backup", "wal", "drill", "alert"):
+        assert f"central-data-platform-{job}.timer" in timers
+    production.on_machine("systemctl start central-data-platform-backup.service")
+    assert production.on_machine("ls /srv/backups/dumps")
+    production.on_machine("systemctl start central-data-platform-drill.service")
+    until(
+        lambda: "streaming" in production.on_machine("cat /srv/backups/state/wal 2>/dev/null || true"),
+        seconds=90,
+        what="the timer of each minute",
+    )
+    checks = {
+        check["name"]: check["state"]
+        for check in json.loads(production.ssh("sudo", "/srv/apps/status.sh", "--json"))["checks"]
+    }
+    assert {checks[name] for name in ("backup", "base-backup", "wal", "drill")} == {"ok"}
+
+
 # --- clients outside the bridge network ---
 
 
