@@ -19,7 +19,7 @@ from=$backups
 lineage=
 
 usage() {
-  sed -n '4,12s/^# \{0,1\}//p' "$0" >&2
+  sed -n '4,11s/^#   //p' "$0" >&2
   exit 2
 }
 
@@ -158,12 +158,11 @@ with_chain() { # DOCKER'S AND THE PROGRAM'S ARGUMENTS
 
 # Sets base.
 choose() {
+  oldest=$(ids | tail -n 1)
+  [ -n "$oldest" ] || fail "there is no base backup in $from/base; make one: sudo $apps/backup.d/base.sh, or name another folder by --from"
   found=$(candidates)
-  [ -n "$found" ] || {
-    oldest=$(ids | tail -n 1)
-    [ -n "$oldest" ] || fail "there is no base backup in $from/base; make one: sudo $apps/backup.d/base.sh, or name another folder by --from"
+  [ -n "$found" ] ||
     fail "the target is before the oldest base backup that leads to it; the oldest moment is $(at_clock $(($(value "$oldest" FINISHED) + 1)))"
-  }
   for base in $found; do
     # shellcheck disable=SC2016 # for the shell in the container
     with_chain --entrypoint sh "$POSTGRES_IMAGE" -c '
@@ -315,6 +314,8 @@ prepare() {
     esac
     shift 2
   done
+  foreign=$(if [ "$from" != "$backups" ]; then find "$from/wal" "$from"/base/*/data ! -user 999 -print -quit 2>/dev/null; fi)
+  [ -z "$foreign" ] || fail "$foreign is not PostgreSQL's (uid 999), which has to read it; run: chown -R 999:999 $from/wal $from/base/*/data"
   [ ! -e "$copy" ] || fail "a prepared copy is already there (container postgres-pitr, $copy); swap it in, or remove it: sudo $0 drop"
   # What a run that was cut off has left.
   undo
@@ -375,6 +376,7 @@ SELECT :'name', pg_create_restore_point(:'name'), to_char(now(), 'YYYY-MM-DD HH2
 SQL
   ) || fail "no point was made: postgres-db does not answer (docker logs postgres-db)"
   printf '%s\n' "$line" >>"$backups/wal/points.tsv"
+  chown 999:999 "$backups/wal/points.tsv"
   say "point $1 is made; sudo $0 prepare name:$1 goes back to it"
 }
 
@@ -386,26 +388,24 @@ drop() {
 
 # --- swap ---
 
-healthy() { # CONTAINER
-  for _ in $(seq 300); do
-    case $(docker container inspect --format '{{.State.Status}} {{.State.Health.Status}}' "$1") in
-      'running healthy') return ;;
-      exited* | dead*) return 1 ;;
-    esac
-    sleep 1
+# Docker's own check looks only every few seconds, while clients wait.
+answers() {
+  for _ in $(seq 600); do
+    docker exec postgres-db pg_isready --quiet --host=127.0.0.1 2>/dev/null && return
+    [ "$(docker container inspect --format '{{.State.Running}}' postgres-db)" = true ] || return 1
+    sleep 0.5
   done
   return 1
 }
 
-# Every step can be taken back until the new one is healthy.
+# Until the new one answers, each step is taken back.
 put_back() {
-  docker stop --time 120 postgres-db >/dev/null 2>&1 || :
-  if [ -e "$before" ] || [ -n "$nothing_before" ]; then
+  if [ -n "$taken" ]; then
+    docker stop --time 120 postgres-db >/dev/null 2>&1 || :
     [ -e "$copy" ] || mv -T "$srv/data/postgres" "$copy"
     [ ! -e "$before" ] || mv -T "$before" "$srv/data/postgres"
   fi
-  docker start postgres-db >/dev/null || :
-  docker start postgres-pitr postgres-wal >/dev/null || :
+  docker start postgres-db postgres-wal postgres-pitr >/dev/null || :
   [ -z "$paused" ] || "$apps/pooler.sh" resume || :
 }
 
@@ -414,38 +414,37 @@ swap() {
     fail "there is no prepared copy that answers; make one: sudo $0 prepare TARGET (or, if it was stopped: docker start postgres-pitr)"
   docker container inspect postgres-db postgres-wal >/dev/null 2>&1 || fail "containers postgres-db and postgres-wal are missing; run pulumi up first, then this again"
   before=$srv/data/postgres-before-$(date -u +%Y%m%dT%H%M%SZ)
-  nothing_before='' paused=''
-  # Two checkpoints now, so that neither takes long while clients wait.
-  ask_copy CHECKPOINT
+  taken='' paused=''
+  trap put_back EXIT
+  trap 'exit 130' HUP INT TERM
+  # Now, so that it takes less while clients wait.
   echo CHECKPOINT | psql_in postgres 2>/dev/null || say "postgres-db does not answer; its data are kept as they are"
+  docker stop --time 120 postgres-pitr >/dev/null
   if [ "$(docker container inspect --format '{{.State.Running}}' pgbouncer 2>/dev/null)" = true ]; then
     "$apps/pooler.sh" pause || fail "nothing was changed: PgBouncer's clients could not be held back (the line above says why)"
     paused=yes
   fi
-  trap 'put_back' EXIT
-  trap 'exit 130' HUP INT TERM
-  docker stop --time 120 postgres-pitr >/dev/null
+  taken=yes
   # This one before the receiver, which gets the last of its WAL.
   docker stop --time 120 postgres-db >/dev/null
   docker stop --time 30 postgres-wal >/dev/null
-  # The next recovery must give its timeline another number, even if the receiver never comes to fetch this.
-  for history in "$copy"/pg_wal/*.history; do
-    cp -p "$history" "$backups/wal/"
-  done
   # Docker makes a folder that is missing, and leaves it empty.
   rmdir "$srv/data/postgres" 2>/dev/null || :
-  if [ -e "$srv/data/postgres" ]; then mv -T "$srv/data/postgres" "$before"; else nothing_before=yes; fi
+  [ ! -e "$srv/data/postgres" ] || mv -T "$srv/data/postgres" "$before"
   mv -T "$copy" "$srv/data/postgres"
   sync "$srv/data"
   docker start postgres-db >/dev/null
-  healthy postgres-db || fail "the new data did not become healthy (docker logs postgres-db), so the old ones are back"
+  answers || fail "PostgreSQL does not start with the prepared copy (docker logs postgres-db), so the data until now are back"
   trap - EXIT HUP INT TERM
   [ -z "$paused" ] || "$apps/pooler.sh" resume || say "PgBouncer still holds clients back; run: sudo $apps/pooler.sh resume"
+  # The next recovery must give its timeline another number, even if the receiver never came to fetch this.
+  cp -p "$srv"/data/postgres/pg_wal/*.history "$backups/wal/"
   # It would go on with the timeline that was left.
   "$keeper" anew
   docker rm --volumes postgres-pitr >/dev/null
   rm -rf "$socket"
-  say "the prepared copy is postgres-db now${nothing_before:-; the data until now are in $before (remove them when nobody needs them)}"
+  say "the prepared copy is postgres-db now"
+  [ ! -e "$before" ] || echo "the data until now are in $before; remove them when nobody needs them"
   echo "roles and passwords are those of that moment; bring them up to date: pulumi up --refresh"
   "$apps/backup.d/base.sh" full
 }

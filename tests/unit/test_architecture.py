@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 COMPONENTS = sorted((ROOT / "components").rglob("*.py"))
 SETTINGS = [
-    ROOT / f"components/{name}.py" for name in ("model", "application_settings", "backup_settings", "host_settings", "settings")
+    ROOT / f"components/{name}.py"
+    for name in ("model", "application_settings", "backup_settings", "host_settings", "settings")
 ]
 PURE = [*SETTINGS, *sorted((ROOT / "components/render").glob("*.py"))]
 PRODUCT = [

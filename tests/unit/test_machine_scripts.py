@@ -1045,6 +1045,9 @@ def test_rules_fit_the_files_that_they_are_for(machine: Machine) -> None:
         "apps/status.sh": "bin_t",
         "apps/status.sh.new": "bin_t",
         "apps/bootstrap.d/grow-root.sh": "bin_t",
+        "apps/backup.d": "bin_t",
+        "apps/backup.d/common.sh.new": "bin_t",
+        "config/backup/key": "container_file_t",
         "apps/librarian/server.env": "container_file_t",
         "apps/librarian": None,
         "database": None,
@@ -1059,8 +1062,8 @@ def test_a_wrong_rule_is_corrected(machine: Machine) -> None:
     rules = machine.state / "rules"
     rules.write_text(rules.read_text(encoding="utf-8").replace("bin_t", "var_t"), encoding="utf-8")
     call(machine, "label-tree.sh")
-    assert [name for _, name in labels(machine)].count("bin_t") == 2
-    assert len(labels(machine)) == 7
+    assert [name for _, name in labels(machine)].count("bin_t") == 3
+    assert len(labels(machine)) == 8
 
 
 @pytest.mark.parametrize("state", ["echo Disabled", "exit 1"])

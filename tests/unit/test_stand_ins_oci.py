@@ -319,6 +319,9 @@ def whole(world: World) -> dict[str, Made]:
     made["ObjectLifecyclePolicy"] = world.create(
         "ObjectLifecyclePolicy", {"namespace": space, "bucket": "backups", "rules": [LIFECYCLE]}
     )
+    topic = made["NotificationTopic"] = world.create("NotificationTopic", TOPIC)
+    made["Subscription"] = world.create("Subscription", subscription_of(topic))
+    made["Rule"] = world.create("Rule", event_rule_of(topic))
     return made
 
 
@@ -333,6 +336,27 @@ def rule_of(group: Made, **change: Any) -> dict[str, Any]:
     } | change
 
 
+def subscription_of(topic: Made, **change: Any) -> dict[str, Any]:
+    return {
+        "compartmentId": COMPARTMENT,
+        "topicId": topic.id,
+        "protocol": "EMAIL",
+        "endpoint": "operator@example.com",
+    } | change
+
+
+def event_rule_of(topic: Made, **change: Any) -> dict[str, Any]:
+    return {
+        "compartmentId": COMPARTMENT,
+        "displayName": "alerts",
+        "isEnabled": True,
+        "condition": CONDITION,
+        "actions": {"action": [{"actionType": "ONS", "isEnabled": True, "topicId": topic.id}]},
+    } | change
+
+
+TOPIC = {"compartmentId": COMPARTMENT, "name": "alerts"}
+CONDITION = json.dumps({"eventType": ["com.oraclecloud.objectstorage.createobject"], "data": {}})
 GROUP = {
     "compartmentId": TENANCY,
     "name": "hosts",
@@ -427,6 +451,12 @@ REPLACES: dict[str, list[tuple[dict[str, Any], list[str]]]] = {
     "VolumeBackupPolicyAssignment": [({"policyId": "x"}, ["policyId"])],
     "DynamicGroup": [({"name": "x"}, ["name"])],
     "Bucket": [({"name": "x"}, ["name"]), ({"storageTier": "Archive"}, ["storageTier"])],
+    "NotificationTopic": [({"name": "x"}, ["name"])],
+    "Subscription": [
+        ({"endpoint": "other@example.com"}, ["endpoint"]),
+        ({"protocol": "SMS"}, ["protocol"]),
+        ({"topicId": "x"}, ["topicId"]),
+    ],
 }
 UPDATES: dict[str, list[dict[str, Any]]] = {
     "Vcn": [{"displayName": "x"}, {"cidrBlocks": ["10.0.0.0/16", "10.1.0.0/16"]}],
@@ -445,8 +475,15 @@ UPDATES: dict[str, list[dict[str, Any]]] = {
     "VolumeBackupPolicy": [{"schedules": []}],
     "DynamicGroup": [{"matchingRule": "All {instance.id = 'y'}"}],
     "Policy": [{"statements": ["Allow group x to read buckets in tenancy"]}],
-    "Bucket": [{"versioning": "Suspended"}],
+    "Bucket": [{"versioning": "Suspended"}, {"objectEventsEnabled": True}],
     "ObjectLifecyclePolicy": [{"rules": [LIFECYCLE | {"timeAmount": "60"}]}],
+    "NotificationTopic": [{"description": "x"}, {"compartmentId": TENANCY}],
+    "Subscription": [{"freeformTags": {"a": "b"}}],
+    "Rule": [
+        {"condition": "{}"},
+        {"isEnabled": False},
+        {"actions": {"action": [{"actionType": "ONS", "isEnabled": True, "topicId": "x"}]}},
+    ],
 }
 
 
@@ -842,6 +879,71 @@ def test_a_bucket_has_a_name_of_its_own_and_keeps_its_versions(world: World) -> 
     with pytest.raises(ProviderError, match="use Suspended"):
         world.update(bucket, {"versioning": "Disabled"})
     assert world.update(bucket, {"versioning": "Suspended"})["versioning"] == "Suspended"
+
+
+def test_a_bucket_emits_no_events_unless_told(world: World) -> None:
+    bucket = whole(world)["Bucket"]
+    assert bucket["objectEventsEnabled"] is False
+    assert not world.diff(bucket, {"objectEventsEnabled": False}).changes
+    bucket = world.update(bucket, {"objectEventsEnabled": True})
+    assert bucket["objectEventsEnabled"] is True
+    assert world.update(bucket, {"objectEventsEnabled": False})["objectEventsEnabled"] is False
+
+
+# --- topics, subscriptions, rules ---
+
+
+def test_a_topic_s_name_is_its_own_in_the_tenancy(world: World) -> None:
+    topic = world.create("NotificationTopic", TOPIC)
+    assert topic["topicId"] == topic.id
+    assert topic.id.startswith("ocid1.onstopic.oc1.eu-frankfurt-1.")
+    for place in (world, World(world.folder, "us-ashburn-1")):
+        with pytest.raises(ProviderError, match="409-Conflict, Topic with name alerts already exists"):
+            place.create("NotificationTopic", TOPIC)
+    with pytest.raises(ProviderError, match="Invalid topic name"):
+        world.create("NotificationTopic", TOPIC | {"name": "with a blank"})
+    assert world.update(topic, {"description": "x"})["description"] == "x"
+
+
+def test_a_subscription_waits_for_its_owner_and_goes_with_its_topic(world: World) -> None:
+    topic = world.create("NotificationTopic", TOPIC)
+    subscription = world.create("Subscription", subscription_of(topic))
+    assert subscription["state"] == "PENDING"
+    for change, said in (
+        ({"topicId": "ocid1.onstopic.oc1..x"}, "404-NotAuthorizedOrNotFound"),
+        ({"endpoint": "nobody"}, "Invalid endpoint 'nobody' for the protocol EMAIL"),
+        ({"protocol": "FAX"}, "protocol 'FAX' is invalid"),
+    ):
+        with pytest.raises(ProviderError, match=said):
+            world.create("Subscription", subscription_of(topic, **change))
+    reasons = world.check("Subscription", subscription_of(topic, deliveryPolicy="{}")).failures
+    assert "'deliveryPolicy'" in reasons[0].reason
+    world.delete(topic)
+    assert world.read(subscription).resource_id is None
+
+
+def test_a_rule_publishes_to_a_topic_that_exists(world: World) -> None:
+    topic = world.create("NotificationTopic", TOPIC)
+    rule = world.create("Rule", event_rule_of(topic))
+    assert (rule["state"], rule["actions"]["action"][0]["state"]) == ("ACTIVE", "ACTIVE")
+    assert world.update(rule, {"isEnabled": False})["state"] == "INACTIVE"
+    lower = [{"actionType": "ons", "isEnabled": True, "topicId": topic.id}]
+    assert not world.diff(rule, {"actions": {"action": lower}}).changes
+    action = {"actionType": "ONS", "isEnabled": True, "topicId": topic.id}
+    for change, said in (
+        ({"condition": "eventType"}, "it is no JSON"),
+        ({"condition": '{"eventTypes": []}'}, "only eventType, source and data"),
+        ({"actions": {"action": []}}, "1 to 10 actions, not 0"),
+        ({"actions": {"action": [action | {"actionType": "OSS"}]}}, "actionType 'OSS' is invalid"),
+        ({"actions": {"action": [action | {"topicId": "x"}]}}, "404-NotAuthorizedOrNotFound"),
+    ):
+        with pytest.raises(ProviderError, match=said):
+            world.create("Rule", event_rule_of(topic, **change))
+    for change, name in (
+        ({"actions": {"actions": [action]}}, "'actions.actions'"),
+        ({"conditionDetails": {"eventTypes": []}}, "'conditionDetails'"),
+    ):
+        assert name in world.check("Rule", event_rule_of(topic, **change)).failures[0].reason
 
 
 def test_a_test_can_let_a_type_fail(world: World) -> None:

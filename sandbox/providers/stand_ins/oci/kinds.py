@@ -17,6 +17,7 @@ _LIFE = frozenset({"state", "timeCreated"})
 _core = partial(Kind, package="pulumi_oci.core", auto_named=False, rules=Rules())
 _identity = partial(Kind, package="pulumi_oci.identity", rules=Rules(ordered=frozenset({"statements"})))
 _storage = partial(Kind, package="pulumi_oci.objectstorage")
+_notifications = partial(Kind, package="pulumi_oci.ons")
 
 VCN = _core(
     arguments="VcnArgs",
@@ -244,4 +245,39 @@ OBJECT_LIFECYCLE_POLICY = _storage(
     nested_defaults={"rules": {"target": "objects"}},
     chosen=frozenset({"rules"}),
     outputs=frozenset({"timeCreated"}),
+)
+
+NOTIFICATION_TOPIC = _notifications(
+    arguments="NotificationTopicArgs",
+    rules=Rules(),
+    accepted=frozenset({"compartmentId", "description", "freeformTags", "name"}),
+    forced=frozenset({"name"}),
+    chosen=frozenset({"description", "freeformTags"}),
+    outputs=_LIFE | {"apiEndpoint", "etag", "shortTopicId", "topicId"},
+)
+
+SUBSCRIPTION = _notifications(
+    arguments="SubscriptionArgs",
+    auto_named=False,
+    rules=Rules(),
+    accepted=frozenset({"compartmentId", "endpoint", "freeformTags", "protocol", "topicId"}),
+    forced=frozenset({"endpoint", "protocol", "topicId"}),
+    chosen=frozenset({"deliveryPolicy", "freeformTags"}),
+    outputs=frozenset({"createdTime", "etag", "state"}),
+)
+
+# Nothing replaces it: of its source's schema no field is ForceNew.
+RULE = Kind(
+    package="pulumi_oci.events",
+    arguments="RuleArgs",
+    auto_named=False,
+    rules=Rules(
+        computed=frozenset(
+            {"description", "functionId", "id", "lifecycleMessage", "state", "streamId", "topicId"}
+        ),
+        caseless=frozenset({"actionType"}),
+    ),
+    accepted=_DESCRIBED | {"compartmentId", "condition", "description", "isEnabled", "actions.action"},
+    chosen=frozenset({"description", "freeformTags"}),
+    outputs=_LIFE | {"lifecycleMessage"},
 )

@@ -32,7 +32,16 @@ from pulumi.provider.experimental.provider import (
 from sandbox.providers.stand_ins import bridge
 from sandbox.providers.stand_ins import inputs as schema
 from sandbox.providers.stand_ins.errors import ProviderError, not_part
-from sandbox.providers.stand_ins.oci import compute, identity, network, object_storage, public_ips, storage
+from sandbox.providers.stand_ins.oci import (
+    compute,
+    events,
+    identity,
+    network,
+    notifications,
+    object_storage,
+    public_ips,
+    storage,
+)
 from sandbox.providers.stand_ins.oci.cloud import Cloud, Machines
 from sandbox.providers.stand_ins.oci.functions import FUNCTIONS
 from sandbox.providers.stand_ins.oci.resource import Resource
@@ -61,10 +70,13 @@ RESOURCES: dict[str, Resource] = {
     "oci:Core/volumeBackupPolicyAssignment:VolumeBackupPolicyAssignment": (
         storage.VolumeBackupPolicyAssignment()
     ),
+    "oci:Events/rule:Rule": events.Rule(),
     "oci:Identity/dynamicGroup:DynamicGroup": identity.DynamicGroup(),
     "oci:Identity/policy:Policy": identity.Policy(),
     "oci:ObjectStorage/bucket:Bucket": object_storage.Bucket(),
     "oci:ObjectStorage/objectLifecyclePolicy:ObjectLifecyclePolicy": object_storage.ObjectLifecyclePolicy(),
+    "oci:Ons/notificationTopic:NotificationTopic": notifications.NotificationTopic(),
+    "oci:Ons/subscription:Subscription": notifications.Subscription(),
 }
 
 
