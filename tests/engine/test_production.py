@@ -131,7 +131,7 @@ def test_backups_run_by_themselves(production: Production) -> None:
     assert production.on_machine("ls /srv/backups/dumps")
     production.on_machine("systemctl start central-data-platform-drill.service")
     until(
-        lambda: "streaming" in production.on_machine("cat /srv/backups/state/wal 2>/dev/null || true"),
+        lambda: "ok" in production.on_machine("cat /srv/backups/state/wal 2>/dev/null || true"),
         seconds=90,
         what="the timer of each minute",
     )
