@@ -87,7 +87,7 @@ engine-tests: venv ## Only the tests on real engines (ARGS='-k compose')
 
 test: check engine-tests ## Every test: check, then the tests on real engines (minutes)
 
-bench: venv ## Figures: the time of `up` by the number of applications, logins during a rotation (minutes)
+bench: venv ## Figures: dumps, restores, recovery and drill; the time of `up` by the number of applications (minutes)
 	@CDP_TEST_MODULE=tests.bench sh scripts/workstation/engine-tests.sh
 
 lock: ## Write requirements.lock anew from pyproject.toml

@@ -4,7 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from tests.bench import applications
+from tests.bench import applications, backups
 from tests.engine.platform import Platform
 
 
@@ -14,6 +14,8 @@ def main() -> None:
         catalogue = Path(os.environ["CDP_TEST_CATALOGUE"]).resolve()
         platform = Platform(Path(folder) / "platform", os.environ["CDP_TEST_DOCKER_HOST"], catalogue)
         try:
+            platform.up()
+            backups.measure(platform)
             applications.measure(platform)
         finally:
             platform.remove()
