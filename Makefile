@@ -83,7 +83,7 @@ unit: venv ## Only the unit tests
 	@.venv/bin/python -m pytest --numprocesses auto tests/unit $(ARGS)
 
 engine-tests: venv ## Only the tests on real engines (ARGS='-k compose')
-	@sh scripts/workstation/engine-tests.sh $(ARGS)
+	@sh scripts/workstation/engine-$(if $(ARGS),tests,halves).sh $(ARGS)
 
 test: check engine-tests ## Every test: check, then the tests on real engines (minutes)
 

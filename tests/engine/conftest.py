@@ -13,10 +13,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "fresh: brings up platforms of its own, so it runs before the session's"
     )
+    config.addinivalue_line("markers", "machine: needs a simulated machine (engine-halves.sh)")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Names, ports and network are the platform's own: only one can be up at a time."""
+    for item in items:
+        if item.path.name.startswith("test_production"):
+            item.add_marker("machine")
     items.sort(key=lambda item: item.get_closest_marker("fresh") is None)
 
 

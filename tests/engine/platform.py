@@ -21,7 +21,10 @@ from pulumi import automation
 CHECKOUT = Path(__file__).parents[2]
 PROJECT = "central-data-platform"
 PROGRAM = ("__main__.py", "Pulumi.yaml", "components", "images.json")
-SECRET_KEYS = ("postgresPassword", "pgbouncerAuthPassword", "redisAdminPassword", "saltKey")
+SECRET_KEYS = (
+    *("postgresPassword", "pgbouncerAuthPassword", "redisAdminPassword", "saltKey"),
+    *("backupKey", "offsiteAccessKey", "offsiteSecretKey", "alertWebhook"),
+)
 APPLICATION_PASSWORDS = "applicationPasswords"
 # Longer than anything here takes: what hangs is a failure of its own test.
 PATIENCE_SECONDS = 400

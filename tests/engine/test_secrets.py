@@ -146,6 +146,9 @@ def test_canaries_stand_in_the_listed_files_only(running: Platform) -> None:
     for path in [path for path in holding if path.startswith("apps/")]:
         assert holding.pop(path) == ours[Path(path).parts[1]]
     assert holding.pop("config/pgbouncer/userlist.txt") == {"pgbouncerAuthPassword"}
+    assert holding.pop("config/backup/key") == {"backupKey"}
+    assert holding.pop("config/backup/s3-credentials") == {"offsiteAccessKey", "offsiteSecretKey"}
+    assert holding.pop("config/backup/webhook") == {"alertWebhook"}
     # Each private key in its own file.
     assert sorted(map(sorted, holding.values())) == sorted([path] for path in _private_keys(running))
 
