@@ -33,6 +33,8 @@ export RESTIC_CACHE_DIR="$srv/run/restic"
 [ ! -s "$srv/config/backup/s3-credentials" ] || export AWS_SHARED_CREDENTIALS_FILE="$srv/config/backup/s3-credentials"
 # A day begins for restic where it begins in the names of runs.
 export TZ=UTC
+# An outage is said within the minute, and nothing but errors.
+export RCLONE_LOW_LEVEL_RETRIES=3 RCLONE_CONTIMEOUT=15s RCLONE_LOG_LEVEL=ERROR
 QUICK=60 MINUTES=240 HOURS=72000
 # Repositories that were there once: one that has vanished is no reason to begin a new one in silence.
 known=$backups/state/offsite-repositories
@@ -65,17 +67,32 @@ last_line() {
   printf '%s\n' "$said" | grep -v '^$' | tail -n 1
 }
 
+refused() {
+  case $said in
+    *"Access Denied"* | *AccessDenied* | *SignatureDoesNotMatch* | *InvalidAccessKeyId* | *"403 Forbidden"* | *NotAuthenticated*) ;;
+    *) return 1 ;;
+  esac
+}
+
 # $found: yes, none (the store answers, and nothing is there), key, credentials or nothing (not reachable).
 find_repository() { # dumps|wal
   code=0
-  said=$(in_repository "$1" "$QUICK" cat config 2>&1) || code=$?
+  said=$(in_repository "$1" "$QUICK" --no-lock cat config 2>&1) || code=$?
   case $code:$said in
     0:*) found=yes ;;
     12:* | *"wrong password or no key found"*) found=key ;;
-    *"Access Denied"* | *"AccessDenied"* | *"SignatureDoesNotMatch"* | *"InvalidAccessKeyId"* | *"403 Forbidden"*) found=credentials ;;
     10:* | *"config file"*"does not exist"* | *"config: no such file or directory"*) found=none ;;
     *) found=nothing ;;
   esac
+  # Through rclone, a store that cannot be reached looks like an empty one, so it is asked itself. 3: there is no such folder.
+  case $found:$OFFSITE in
+    none:rclone:*)
+      code=0
+      said=$(timeout --foreground --kill-after=30 "$QUICK" rclone lsf "${OFFSITE#rclone:}/$1" 2>&1) || code=$?
+      case $code:$said in 0:*config* | [!03]*) found=nothing ;; esac
+      ;;
+  esac
+  [ $found != nothing ] || ! refused || found=credentials
 }
 
 # A sentence on what find_repository has found, beside `yes`.

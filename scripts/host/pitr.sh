@@ -219,8 +219,9 @@ combine() {
   mv -T "$new" "$copy"
 }
 
-# Whole segments first, by both names, since wal.sh may be at work on them; then what has been received of the newest one.
-# More than 128 ends recovery: a segment that cannot be read is no end of the WAL.
+# Whole segments first, by both names, since wal.sh may be at work on them; then what has been received of the newest one. A damaged
+# one is said, and is no reason to end at once: PostgreSQL reads ahead of its target. Histories of this host count too, since a new
+# timeline must not have the number of one that was here.
 # shellcheck disable=SC2016 # for the shell in the container
 FETCH='for pass in 1 2; do
   for folder in /wal /wal/past; do
@@ -228,10 +229,11 @@ FETCH='for pass in 1 2; do
     [ -f "$folder/%f.gz" ] || continue
     gzip -dc "$folder/%f.gz" >"%p" && exit
     echo "damaged segment: %f" >&2
-    exit 255
+    exit 1
   done
   for folder in /wal /wal/past; do cp "$folder/%f.partial" "%p" 2>/dev/null && truncate --size=16M "%p" && exit; done
 done
+case %f in *.history) cp "/own/%f" "%p" 2>/dev/null && exit ;; esac
 exit 1'
 
 start() {
@@ -250,7 +252,7 @@ start() {
     --security-opt no-new-privileges:true --security-opt label=disable --stop-signal SIGINT \
     --log-opt max-size=10m --log-opt max-file=5 \
     --volume "$copy:/var/lib/postgresql/data" --volume "$srv/config/postgres:/etc/postgresql:ro" \
-    --volume "$from/wal:/wal:ro" --volume "$socket:/var/run/postgresql" "$POSTGRES_IMAGE" \
+    --volume "$from/wal:/wal:ro" --volume "$backups/wal:/own:ro" --volume "$socket:/var/run/postgresql" "$POSTGRES_IMAGE" \
     postgres -c config_file=/etc/postgresql/postgresql.conf -c listen_addresses= -c hot_standby=off -c restore_command="$FETCH" \
     -c recovery_target_timeline="$lineage" -c recovery_target_action=promote "$@" >/dev/null
 }

@@ -167,7 +167,7 @@ esac
 id=$(new_id)
 new=$bases/.$id.new
 # As much as a full one: how large an incremental one becomes, nobody knows before.
-need_space "$bases" "$(du -sb --exclude=pg_wal "$srv/data/postgres" | cut -f 1)" "a base backup"
+need_space "$bases" "$(du -sb --exclude=pg_wal "$srv/data/postgres" 2>/dev/null | cut -f 1)" "a base backup"
 
 started=$(date +%s)
 kind=full
@@ -217,7 +217,7 @@ mv -T "$new" "$bases/$id"
 sync "$bases"
 
 # What pitr.sh is reading stays until the next time.
-mkdir -p "$srv/run/locks"
+why="base backup $id is made, but what is no longer needed could not be removed"
 (
   flock --nonblock 8 || exit 0
   retention
