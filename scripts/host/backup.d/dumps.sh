@@ -114,13 +114,15 @@ superseded() { # DAYS WEEKS MONTHS RUN...
 # --- Rows ---
 
 # psql prints a line for each table of its database, as rows.tsv has them: name, tab, rows; and one for the large objects. What
-# belongs to an extension comes with it. COPY, so that a name holds no tab and no line end of its own.
+# belongs to an extension comes with it. COPY, so that a name holds no tab and no line end of its own. A table that was emptied
+# or written anew since the snapshot has another file, and is left out: it looks empty to the snapshot.
+USER_TABLES="pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE relkind = 'r' AND relpersistence <> 't'
+  AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+  AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e')"
 COUNTING="
-SELECT format('COPY (SELECT %L, count(*) FROM ONLY %s) TO STDOUT', name, name) FROM (
-  SELECT format('%I.%I', nspname, relname) COLLATE \"C\" AS name FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE relkind = 'r' AND relpersistence <> 't' AND nspname !~ '^pg_' AND nspname <> 'information_schema'
-      AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e')
-  UNION ALL SELECT 'pg_catalog.pg_largeobject_metadata') AS counted ORDER BY name \\gexec
+SELECT format('COPY (SELECT %L, count(*) FROM ONLY %s HAVING pg_relation_filenode(%s) IS NOT DISTINCT FROM %s) TO STDOUT', name, name, oid, coalesce(file::text, 'NULL')) FROM (
+  SELECT format('%I.%I', nspname, relname) COLLATE \"C\" AS name, pg_class.oid, relfilenode AS file FROM $USER_TABLES
+  UNION ALL SELECT 'pg_catalog.pg_largeobject_metadata', 'pg_largeobject_metadata'::regclass, pg_relation_filenode('pg_largeobject_metadata')) AS counted ORDER BY name \\gexec
 "
 
 # --- Redis ---
