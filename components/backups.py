@@ -68,6 +68,8 @@ class Backups(pulumi.ComponentResource):
 def steps(settings: Settings) -> list[Step]:
     """What backups need outside srvRoot: programs, and the timers."""
     tools = {"none": [], "s3": ["restic"], "bucket": ["restic", "rclone"]}[settings.offsite.kind]
+    if settings.alerts.email and "rclone" not in tools:
+        tools = [*tools, "rclone"]
     backups = settings.backups
     texts = units(
         settings.srv_root, backup_at=backups.at, drill_day=backups.drill_day, drill_at=backups.drill_at

@@ -10,6 +10,8 @@ ADMIN = "platform_admin"
 AUTH_ROLE = "pgbouncer_auth"
 # Streams WAL and takes base backups, over the socket alone: it has no password.
 BACKUP_ROLE = "platform_backup"
+# Fills a database that is being restored, over the socket alone: functions of the application's run then, and not as a superuser.
+RESTORE_ROLE = "platform_restore"
 # What holds WAL back until postgres-wal has it.
 WAL_SLOT = "postgres_wal"
 # Its members have a weak password; one leaves it in the step in which it gets a strong one (password.sh).
@@ -111,6 +113,8 @@ def pg_hba_conf(settings: Settings) -> str:
             for database in ("replication", "postgres")
         ),
         *forbidden(BACKUP_ROLE),
+        ("local", "all", RESTORE_ROLE, "", "peer map=operator"),
+        *forbidden(RESTORE_ROLE),
         ("host", "postgres", AUTH_ROLE, subnet, "scram-sha-256"),
         ("host", "all", AUTH_ROLE, "all", "reject"),
         *waived_rules(settings, further=[pooler]),
@@ -196,7 +200,7 @@ def hba_lines(rules: Sequence[HbaRule]) -> str:
 def pg_ident_conf() -> str:
     """pg_ident.conf: who on the socket may be one of the platform's roles without a password."""
     lines = [
-        f"operator  {user:8}  {role}\n" for role in (ADMIN, BACKUP_ROLE) for user in ("root", "postgres")
+        f"operator  {user:8}  {role}\n" for role in (ADMIN, BACKUP_ROLE, RESTORE_ROLE) for user in ("root", "postgres")
     ]
     return "# Made by Pulumi.\n" + "".join(lines)
 
@@ -216,6 +220,12 @@ SELECT 'CREATE ROLE {AUTH_ROLE}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE ro
 ALTER ROLE {AUTH_ROLE} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT CONNECTION LIMIT 20;
 SELECT 'CREATE ROLE {BACKUP_ROLE}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{BACKUP_ROLE}') \\gexec
 ALTER ROLE {BACKUP_ROLE} LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOINHERIT;
+SELECT 'CREATE ROLE {RESTORE_ROLE}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{RESTORE_ROLE}') \\gexec
+ALTER ROLE {RESTORE_ROLE} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION BYPASSRLS INHERIT;
+-- It fills tables, sequences and large objects whosever they are; it may connect only where restore.sh says so.
+GRANT pg_write_all_data TO {RESTORE_ROLE};
+ALTER ROLE {RESTORE_ROLE} SET lo_compat_privileges = on;
+ALTER ROLE {RESTORE_ROLE} SET statement_timeout = 0;
 SELECT 'CREATE ROLE {HEMMED} NOLOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{HEMMED}') \\gexec
 -- These are the platform's: applications have databases of their own.
 REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC;

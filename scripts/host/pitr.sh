@@ -8,6 +8,7 @@
 #                                         FOLDER holds base/ and wal/ (backups unless said); N is a timeline left behind
 #   swap --yes                            the prepared copy becomes postgres-db; the data until now are kept beside it
 #   drop                                  remove the prepared copy
+#   settle                                take back a swap that was cut off (backup.d/wal.sh does it within a minute)
 #   point NAME                            mark this moment, for prepare name:NAME
 # shellcheck source=scripts/host/backup.d/common.sh
 . "$(dirname "$0")/backup.d/common.sh"
@@ -19,7 +20,7 @@ from=$backups
 lineage=
 
 usage() {
-  sed -n '4,11s/^#   //p' "$0" >&2
+  sed -n '4,12s/^#   //p' "$0" >&2
   exit 2
 }
 
@@ -400,23 +401,40 @@ answers() {
   return 1
 }
 
-# Until the new one answers, each step is taken back.
+# Until the new one answers, each step is taken back: by this run, or where it was killed by the next one, which finds the name
+# of the data until now in this file.
+swapping=$srv/data/.postgres-swap
+
 put_back() {
-  if [ -n "$taken" ]; then
+  if [ -e "$swapping" ]; then
+    before=$srv/data/$(cat "$swapping")
     docker stop --time 120 postgres-db >/dev/null 2>&1 || :
-    [ -e "$copy" ] || mv -T "$srv/data/postgres" "$copy"
+    # Docker makes a folder that is missing, and leaves it empty.
+    rmdir "$srv/data/postgres" 2>/dev/null || :
+    [ -e "$copy" ] || [ ! -e "$srv/data/postgres" ] || mv -T "$srv/data/postgres" "$copy"
     [ ! -e "$before" ] || mv -T "$before" "$srv/data/postgres"
+    sync "$srv/data"
+    rm -f "$swapping"
   fi
-  docker start postgres-db postgres-wal postgres-pitr >/dev/null || :
-  [ -z "$paused" ] || "$apps/pooler.sh" resume || :
+  # Without data it would begin with an empty folder.
+  [ ! -f "$srv/data/postgres/PG_VERSION" ] || docker start postgres-db postgres-wal >/dev/null || :
+  docker start postgres-pitr >/dev/null 2>&1 || :
+  "$apps/pooler.sh" resume >/dev/null 2>&1 || :
+}
+
+settle() {
+  [ -e "$swapping" ] || return 0
+  put_back
+  say "a swap was cut off: PostgreSQL's data are those that it had before it, and the prepared copy is still there"
 }
 
 swap() {
   [ "$(ask_copy 'SELECT NOT pg_is_in_recovery()' 2>/dev/null)" = t ] ||
     fail "there is no prepared copy that answers; make one: sudo $0 prepare TARGET (or, if it was stopped: docker start postgres-pitr)"
   docker container inspect postgres-db postgres-wal >/dev/null 2>&1 || fail "containers postgres-db and postgres-wal are missing; run pulumi up first, then this again"
+  exec 7>"$srv/run/locks/dumps"
+  flock --nonblock 7 || fail "a backup or a restore is running (lock $srv/run/locks/dumps); wait until it has ended"
   before=$srv/data/postgres-before-$(date -u +%Y%m%dT%H%M%SZ)
-  taken='' paused=''
   trap put_back EXIT
   trap 'exit 130' HUP INT TERM
   # Now, so that it takes less while clients wait.
@@ -424,25 +442,30 @@ swap() {
   docker stop --time 120 postgres-pitr >/dev/null
   if [ "$(docker container inspect --format '{{.State.Running}}' pgbouncer 2>/dev/null)" = true ]; then
     "$apps/pooler.sh" pause || fail "nothing was changed: PgBouncer's clients could not be held back (the line above says why)"
-    paused=yes
   fi
-  taken=yes
+  echo "${before##*/}" >"$swapping.new"
+  sync "$swapping.new"
+  mv "$swapping.new" "$swapping"
+  sync "$srv/data"
   # This one before the receiver, which gets the last of its WAL.
   docker stop --time 120 postgres-db >/dev/null
   docker stop --time 30 postgres-wal >/dev/null
-  # Docker makes a folder that is missing, and leaves it empty.
   rmdir "$srv/data/postgres" 2>/dev/null || :
   [ ! -e "$srv/data/postgres" ] || mv -T "$srv/data/postgres" "$before"
   mv -T "$copy" "$srv/data/postgres"
   sync "$srv/data"
   docker start postgres-db >/dev/null
   answers || fail "PostgreSQL does not start with the prepared copy (docker logs postgres-db), so the data until now are back"
+  rm "$swapping"
+  sync "$srv/data"
   trap - EXIT HUP INT TERM
-  [ -z "$paused" ] || "$apps/pooler.sh" resume || say "PgBouncer still holds clients back; run: sudo $apps/pooler.sh resume"
+  "$apps/pooler.sh" resume >/dev/null 2>&1 || [ "$(docker container inspect --format '{{.State.Running}}' pgbouncer 2>/dev/null)" != true ] ||
+    say "PgBouncer still holds clients back; run: sudo $apps/pooler.sh resume"
   # The next recovery must give its timeline another number, even if the receiver never came to fetch this.
   cp -p "$srv"/data/postgres/pg_wal/*.history "$backups/wal/"
+  exec 7>&-
   # It would go on with the timeline that was left.
-  "$keeper" anew
+  "$keeper" anew || say "WAL is not received yet; run: sudo $keeper anew"
   docker rm --volumes postgres-pitr >/dev/null
   rm -rf "$socket"
   say "the prepared copy is postgres-db now"
@@ -456,16 +479,23 @@ case $#${1:-} in
   2point) point "$2" ;;
   1drop)
     lock pitr
+    settle
     drop
+    ;;
+  1settle)
+    lock pitr
+    settle
     ;;
   2swap)
     [ "$2" = --yes ] || usage
     lock pitr
+    settle
     swap
     ;;
   1swap) fail "this puts the prepared copy in the place of the running data; say so: sudo $0 swap --yes" ;;
   [2-9]prepare)
     lock pitr
+    settle
     shift
     prepare "$@"
     ;;

@@ -5,6 +5,12 @@ SELECT 'CREATE ROLE pgbouncer_auth' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE
 ALTER ROLE pgbouncer_auth LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT CONNECTION LIMIT 20;
 SELECT 'CREATE ROLE platform_backup' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'platform_backup') \gexec
 ALTER ROLE platform_backup LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOINHERIT;
+SELECT 'CREATE ROLE platform_restore' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'platform_restore') \gexec
+ALTER ROLE platform_restore LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION BYPASSRLS INHERIT;
+-- It fills tables, sequences and large objects whosever they are; it may connect only where restore.sh says so.
+GRANT pg_write_all_data TO platform_restore;
+ALTER ROLE platform_restore SET lo_compat_privileges = on;
+ALTER ROLE platform_restore SET statement_timeout = 0;
 SELECT 'CREATE ROLE platform_hemmed NOLOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'platform_hemmed') \gexec
 -- These are the platform's: applications have databases of their own.
 REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC;

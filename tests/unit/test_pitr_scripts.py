@@ -166,6 +166,22 @@ def test_whole_segments_are_gzipped_and_nothing_else(host: Backups) -> None:
     assert host.state("wal") == ["ok", "receiver streams, 0 bytes behind"]
 
 
+@pytest.mark.parametrize("fault", ["printf cut; exit 1", "printf cut"], ids=["full disk", "cut short"])
+def test_a_segment_stays_until_its_copy_is_whole(host: Backups, fault: str) -> None:
+    host.segments(seg(4))
+    host.stand_in("gzip", f'case $1 in --fast) {fault} ;; *) exec /bin/gzip "$@" ;; esac')
+    assert host.run(host.installed("backup.d/wal.sh")).returncode == 1
+    assert [path.name for path in host.wal.iterdir() if path.is_file()] == [seg(4)]
+    assert (host.wal / seg(4)).read_bytes() == b"WAL"
+    assert host.state("wal")[0] == "fail"
+
+
+def test_a_receiver_that_was_stopped_is_started(host: Backups) -> None:
+    host.postgres(slot="reserved f 100 90")
+    host.run(host.installed("backup.d/wal.sh"))
+    assert ["start", "postgres-wal"] in host.calls("docker")
+
+
 def _listed(host: Backups, timeline: int, first: str) -> list[str]:
     words = ("segments", str(host.wal), str(timeline), first)
     return host.must(host.installed("backup.d/wal.sh"), *words).split("\n")[:-1]
@@ -319,12 +335,22 @@ def test_a_base_without_its_wal_is_none(host: Backups) -> None:
 # Age in days and kind, oldest first; i builds on what is before it. Kept are the last so many and the new one.
 CHAINS = [
     ("20f 13f 6f", 2),  # 6 is too young, so 13 leads to the window's first moment
-    ("20f 13f 8f", 1),
+    ("20f 13f 8f 2i", 2),
     ("20f 19i 13f 12i 6f 5i", 4),
     ("9f 8i 6i", 3),
     ("6f 5f", 2),
-    ("40f 30i", 2),  # the newest good one, however old
+    ("40f 30i 3i", 3),  # the newest good one, however old
 ]
+
+
+def test_nothing_goes_where_the_clock_may_have_jumped(host: Backups) -> None:
+    """No base backup since the window's begin."""
+    had = [host.have(time.time() - age * DAY, "full", START_WAL=seg(250 + age)) for age in (40, 20, 9)]
+    host.postgres(first=300)
+    host.segments(seg(200), seg(300))
+    assert "is the clock right?" in host.must(host.installed("backup.d/base.sh"), "full")
+    assert host.bases()[:-1] == had
+    assert (host.wal / seg(200)).exists()
 
 
 @pytest.mark.parametrize(("chain", "kept"), CHAINS)
@@ -583,6 +609,29 @@ def test_what_does_not_start_is_put_back(host: Backups) -> None:
     assert not list(host.srv.glob("data/postgres-before-*"))
     assert not (host.wal / "00000009.history").exists()
     assert host.calls("pooler.sh") == [["pause"], ["resume"]]
+
+
+@pytest.mark.parametrize(
+    "moment", ["stop --time 120 postgres-db", "stop --time 30 postgres-wal", "start postgres-db"]
+)
+def test_a_swap_that_was_killed_is_taken_back(host: Backups, moment: str) -> None:
+    _swappable(host)
+    (host.srv / "data/postgres/PG_VERSION").touch()
+    docker, marker = host.commands / "docker", host.folder / "killed"
+    text = docker.read_text()
+    docker.write_text(
+        text + f'\ncase "$*" in "{moment}") [ -e {marker} ] || {{ touch {marker}; kill -9 $PPID; }} ;; esac\n'
+    )
+    assert host.run(host.installed("pitr.sh"), "swap", "--yes").returncode == -9
+    assert (host.srv / "data/.postgres-swap").exists()
+    docker.write_text(text)
+    host.calls("docker")
+    assert "was cut off" in host.must(host.installed("pitr.sh"), "settle")
+    assert (host.srv / "data/postgres/old").exists()
+    assert (host.srv / "data/postgres-pitr/recovery.signal").exists()
+    assert not (host.srv / "data/.postgres-swap").exists()
+    assert ["start", "postgres-db", "postgres-wal"] in host.calls("docker")
+    assert host.must(host.installed("pitr.sh"), "settle") == ""
 
 
 def test_nothing_changes_when_clients_cannot_be_held_back(host: Backups) -> None:

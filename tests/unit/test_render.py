@@ -225,6 +225,7 @@ def test_nobody_gets_into_postgres_unproved() -> None:
         ["local", "all", "platform_admin", "peer", "map=operator"],
         ["local", "replication", "platform_backup", "peer", "map=operator"],
         ["local", "postgres", "platform_backup", "peer", "map=operator"],
+        ["local", "all", "platform_restore", "peer", "map=operator"],
     ]
     assert ["host", "all", "platform_backup", "all", "reject"] in rules
     assert rules[-1] == ["host", "all", "all", "all", "reject"]

@@ -143,6 +143,14 @@ retention() {
   done
 }
 
+# What pitr.sh is reading stays until the next time.
+tidy() {
+  (
+    flock --nonblock 8 || exit 0
+    retention
+  ) 8>"$srv/run/locks/pitr"
+}
+
 # --- the backup ---
 
 asked=${1:-}
@@ -166,6 +174,13 @@ case $slot in
 esac
 id=$(new_id)
 new=$bases/.$id.new
+# Before it needs room. Where the last one is older than all that is kept, the clock may have jumped: then nothing goes.
+if [ -z "$newest" ] || [ "$(seconds_since "$(value "$newest" FINISHED)")" -le $((WINDOW_DAYS * 86400)) ]; then
+  tidy
+else
+  say "the last base backup is older than $WINDOW_DAYS days; nothing is removed this time (is the clock right?)"
+  tidy() { :; }
+fi
 # As much as a full one: how large an incremental one becomes, nobody knows before.
 need_space "$bases" "$(du -sb --exclude=pg_wal "$srv/data/postgres" 2>/dev/null | cut -f 1)" "a base backup"
 
@@ -216,12 +231,8 @@ sync "$new/info" "$new/data" "$new"
 mv -T "$new" "$bases/$id"
 sync "$bases"
 
-# What pitr.sh is reading stays until the next time.
 why="base backup $id is made, but what is no longer needed could not be removed"
-(
-  flock --nonblock 8 || exit 0
-  retention
-) 8>"$srv/run/locks/pitr"
+tidy
 detail="$kind $id, $(numfmt --to=iec "$bytes") in $(($(date +%s) - started)) s"
 record base ok "$detail"
 say "base backup: $detail"

@@ -116,6 +116,9 @@ END
   fi
 }
 
+if [ -e "$srv/data/.postgres-swap" ]; then
+  check recovery fail "a swap of PostgreSQL's data is at work or was cut off; where nobody waits for it: sudo $apps/pitr.sh settle"
+fi
 copies backup dumps dumps
 copies base-backup base base
 receiver

@@ -19,20 +19,20 @@ usage() {
 
 # --- files ---
 
-# pg_receivewal takes NAME.gz for a whole segment when its last four bytes say so, which gzip writes.
+# pg_receivewal takes NAME.gz for a whole segment when its last four bytes say so, which gzip writes. Joined by &&: where a
+# function's result is asked for, sh does not stop at a fault (a full disk), and the good segment would go.
 compress() {
   rm -f "$wal"/*.gz.new "$past"/*.gz.new
   for segment in "$wal"/* "$past"/*; do
     name=${segment##*/}
     case $name in *[!0-9A-F]*) continue ;; esac
     [ "${#name}" = 24 ] && [ -f "$segment" ] || continue
-    gzip --fast --no-name <"$segment" >"$segment.gz.new"
-    chown --reference="$segment" "$segment.gz.new"
-    touch --reference="$segment" "$segment.gz.new"
-    sync "$segment.gz.new"
-    mv -f "$segment.gz.new" "$segment.gz"
-    sync "$(dirname "$segment")"
-    rm -f "$segment"
+    if ! { gzip --fast --no-name <"$segment" >"$segment.gz.new" && gzip --test <"$segment.gz.new" &&
+      chown --reference="$segment" "$segment.gz.new" && touch --reference="$segment" "$segment.gz.new" && sync "$segment.gz.new" &&
+      mv -f "$segment.gz.new" "$segment.gz" && sync "$(dirname "$segment")" && rm -f "$segment"; }; then
+      rm -f "$segment.gz.new"
+      return 1
+    fi
   done
 }
 
@@ -121,6 +121,10 @@ judge() {
       look
       ;;
   esac
+  if [ "$active" != t ]; then
+    docker start postgres-wal >/dev/null 2>&1 || :
+    look
+  fi
   [ "$active" = t ] ||
     fail "nobody receives WAL: $(docker logs --tail 1 postgres-wal 2>&1 || :); when it cannot go on by itself: sudo $0 anew"
   [ "$room" -ge 50 ] ||
@@ -145,6 +149,9 @@ if [ "${1:-}" = anew ]; then
   begin_anew
   exit
 fi
+
+# Whoever was cut off while PostgreSQL's data changed places has left the platform down.
+[ ! -e "$srv/data/.postgres-swap" ] || "$apps/pitr.sh" settle 9>&- || :
 
 healed=
 why='it was cut off'
