@@ -6,24 +6,26 @@
 #   status                      what is there
 #   check                       read all of it back and check it
 #   restore dumps FOLDER [RUN]  one run of dumps (the newest) into FOLDER/RUN
-#   restore wal FOLDER          base backups and WAL into FOLDER/base and FOLDER/wal
+#   restore wal FOLDER [CLUSTER]
+#                               base backups and WAL into FOLDER/base and FOLDER/wal; of which cluster, where there are several
 #   unlock                      remove locks whose owner is gone (push and wal do that by themselves)
 #
 # Dumps and WAL have a repository each, since cleaning one up locks it. A snapshot is there as a whole or not at all, so a run
-# that is cut off leaves nothing but data that the next run uses or removes.
+# that is cut off leaves nothing but data that the next run uses or removes. Each snapshot carries the cluster that it is of (as
+# restic's host): a new machine under the same name neither hides what the lost one has sent nor makes it go sooner.
 # shellcheck source=scripts/host/backup.d/common.sh
 . "$(dirname "$0")/backup.d/common.sh"
 
 usage() {
-  echo "usage: $0 push|wal|status|check|restore dumps FOLDER [RUN]|restore wal FOLDER|unlock" >&2
+  echo "usage: $0 push|wal|status|check|restore dumps FOLDER [RUN]|restore wal FOLDER [CLUSTER]|unlock" >&2
   exit 2
 }
 
 case ${1:-}:$#:${2:-} in
-  push:1: | wal:1: | status:1: | check:1: | unlock:1: | restore:3:dumps | restore:4:dumps | restore:3:wal) ;;
+  push:1: | wal:1: | status:1: | check:1: | unlock:1: | restore:[34]:dumps | restore:[34]:wal) ;;
   *) usage ;;
 esac
-[ -n "$OFFSITE" ] || fail "no off-site store is set; set central-data-platform:backup.offsite, then pulumi up"
+[ -n "$OFFSITE" ] || fail "no off-site store is set; set central-data-platform:backups.offsite, then pulumi up"
 command -v restic >/dev/null || fail "restic is missing; install it, or run pulumi up, which does"
 key=$srv/config/backup/key
 [ -s "$key" ] || fail "$key, with which the off-site copy is encrypted, is missing; run pulumi up, or put its recovery copy there"
@@ -136,6 +138,16 @@ failed() { # WHAT
   return 1
 }
 
+# Sets $source: this stack's cluster, by what PostgreSQL calls it; where that is down, by what it was the last time.
+find_source() {
+  if cluster=$(echo 'SELECT system_identifier FROM pg_control_system();' | psql_in postgres 2>/dev/null) && [ -n "$cluster" ]; then
+    [ "$(cat "$backups/state/cluster" 2>/dev/null)" = "$cluster" ] || echo "$cluster" >"$backups/state/cluster"
+  else
+    cluster=$(cat "$backups/state/cluster" 2>/dev/null) || fail "postgres-db does not answer, so nobody knows of which cluster the backups are (docker logs postgres-db)"
+  fi
+  source=$STACK-$cluster
+}
+
 runs_here() {
   for folder in "$backups"/dumps/*; do basename "$folder"; done | grep -x '[0-9]\{8\}T[0-9]\{6\}Z' || :
 }
@@ -150,16 +162,19 @@ list_runs() {
 
 push_run() { # RUN: a snapshot of its own, with the time of the run, so that it is kept and removed as the run itself is
   time=$(printf '%s' "$1" | sed 's/\(....\)\(..\)\(..\)T\(..\)\(..\)\(..\)Z/\1-\2-\3 \4:\5:\6/')
-  patiently dumps "$HOURS" backup --host "$STACK" --tag "$1" --time "$time" "$1" && return
+  patiently dumps "$HOURS" backup --host "$source" --tag "$1" --time "$time" "$1" && return
   [ "$code" = 3 ] || return
-  # A file of it could not be read, and without that it is no backup.
-  why=$said
-  patiently dumps "$MINUTES" snapshots --json --tag "$1" || :
-  for id in $(printf '%s' "$said" | grep -o '"short_id":"[0-9a-f]*"' | cut -d '"' -f 4); do
-    patiently dumps "$MINUTES" forget "$id" || :
-  done
-  said=$why
+  forget_newest dumps "$1"
   return 1
+}
+
+# A file of it could not be read, and without that it is no backup.
+forget_newest() { # dumps|wal TAG
+  why=$said
+  patiently "$1" "$MINUTES" snapshots --json --host "$source" --tag "$2" || :
+  id=$(printf '%s' "$said" | tr '{' '\n' | sed -n 's/.*"time":"\([^"]*\)".*"short_id":"\([0-9a-f]*\)".*/\1 \2/p' | sort | tail -n 1 | cut -d ' ' -f 2)
+  [ -z "$id" ] || patiently "$1" "$MINUTES" forget "$id" || :
+  said=$why
 }
 
 push_dumps() {
@@ -174,7 +189,7 @@ push_dumps() {
   # The policy of the dumps here; and what is kept here is kept there, or it would be pushed anew each day.
   set --
   for run in $(runs_here); do set -- "$@" --keep-tag "$run"; done
-  patiently dumps "$HOURS" forget --group-by '' --keep-last 1 --keep-daily "$KEEP_DAYS" --keep-weekly "$KEEP_WEEKS" --keep-monthly "$KEEP_MONTHS" "$@" --prune ||
+  patiently dumps "$HOURS" forget --group-by host --keep-last 1 --keep-daily "$KEEP_DAYS" --keep-weekly "$KEEP_WEEKS" --keep-monthly "$KEEP_MONTHS" "$@" --prune ||
     failed "old dumps in $OFFSITE/dumps could not be removed" || return
   # Another seventh each day.
   patiently dumps "$HOURS" check --read-data-subset "$(($(date +%s) / 86400 % 7 + 1))/7" || failed "$OFFSITE/dumps is damaged"
@@ -184,9 +199,17 @@ push_dumps() {
 push_files() { # base|wal SECONDS
   for _ in 1 2 3; do
     # Without what is not finished yet: a base backup's name begins with a dot, a segment's that is being packed ends with .new.
-    patiently wal "$2" backup --host "$STACK" --tag "$1" --exclude "backups/$1/.*" --exclude "backups/$1/**/*.gz.new" "$1" && return
+    patiently wal "$2" backup --host "$source" --tag "$1" --exclude "backups/$1/.*" --exclude "backups/$1/**/*.gz.new" "$1" && return
     [ "$code" = 3 ] || return
+    forget_newest wal "$1"
   done
+  return 1
+}
+
+# An empty folder would become the newest snapshot.
+has_wal() {
+  for file in "$backups"/wal/[0-9A-F]*; do [ ! -f "$file" ] || return 0; done
+  said="$backups/wal is empty; is container postgres-wal running? (docker ps)"
   return 1
 }
 
@@ -196,12 +219,15 @@ push_wal() {
   # For a large one this takes hours, in which `wal` goes on beside it.
   if [ -d base ]; then push_files base "$HOURS" || failed "base backups could not be pushed" || return; fi
   hold_wal 600 || failed "the WAL of this minute is still being pushed" || return
-  if [ -d wal ]; then push_files wal "$MINUTES" || failed "WAL could not be pushed" || return; fi
-  patiently wal "$HOURS" forget --group-by '' --tag base --keep-last 1 --keep-daily "$WINDOW_DAYS" || failed "old base backups in $OFFSITE/wal could not be removed" || return
+  has_wal || failed "WAL could not be pushed" || return
+  push_files wal "$HOURS" || failed "WAL could not be pushed" || return
+  exec 8>&-
+  patiently wal "$HOURS" forget --group-by host --tag base --keep-last 1 --keep-daily "$WINDOW_DAYS" || failed "old base backups in $OFFSITE/wal could not be removed" || return
   # Little is packed anew at a time: meanwhile no WAL leaves.
-  patiently wal "$HOURS" forget --group-by '' --tag wal --keep-last 30 --keep-hourly 24 --keep-daily "$WINDOW_DAYS" --prune --max-repack-size 1G ||
+  patiently wal "$HOURS" forget --group-by host --tag wal --keep-last 30 --keep-hourly 24 --keep-daily "$WINDOW_DAYS" --prune --max-repack-size 1G ||
     failed "old WAL in $OFFSITE/wal could not be removed" || return
-  patiently wal "$HOURS" check --read-data-subset 256M || failed "$OFFSITE/wal is damaged"
+  # Without a lock: WAL goes on leaving meanwhile.
+  patiently wal "$HOURS" check --no-lock --read-data-subset 256M || failed "$OFFSITE/wal is damaged"
 }
 
 hold_wal() { # SECONDS
@@ -215,6 +241,7 @@ hold_wal() { # SECONDS
 
 push() {
   lock offsite
+  find_source
   trouble='' pushed=''
   push_dumps || all=$trouble
   trouble=
@@ -230,9 +257,13 @@ push() {
   say "off-site: all is there and checked; new dumps:${pushed:- none}"
 }
 
+# $before: how the last run ended.
+look_back() {
+  before=$(cut -f 1 "$backups/state/offsite-wal" 2>/dev/null) || before=
+}
+
 # Said only when it changes: a network that is down for a day is not worth 1440 lines.
 tell() { # ok|fail DETAIL
-  before=$(cut -f 1 "$backups/state/offsite-wal" 2>/dev/null) || before=
   record offsite-wal "$1" "$2"
   [ "$before" = "$1" ] || say "off-site WAL: $2"
 }
@@ -244,19 +275,30 @@ wal() {
   }
   patience="1 5 10" trouble=''
   cd "$backups" || exit
-  [ -d wal ] || fail "$backups/wal is missing; is container postgres-wal running? (docker ps)"
-  if ! push_files wal "$MINUTES"; then
-    failed "WAL could not be pushed" || :
-    # Why? On the first run of all there is no repository yet.
-    why=$trouble trouble=''
-    if prepare wal && push_files wal "$MINUTES"; then
-      tell ok "caught up"
+  look_back
+  has_wal || {
+    tell fail "$said"
+    fail "$said"
+  }
+  find_source
+  if [ "$before" = ok ]; then
+    if push_files wal "$MINUTES"; then
+      tell ok "up to $(date -u +%Y-%m-%dT%H:%M:%SZ)"
       return
     fi
-    tell fail "${trouble:-$why}"
-    fail "${trouble:-$why}"
+    failed "WAL could not be pushed" || :
   fi
-  tell ok "up to $(date -u +%Y-%m-%dT%H:%M:%SZ)"
+  # The first run of all, or after an outage: why is asked first, and much may have to be caught up.
+  why=$trouble trouble=''
+  if prepare wal; then
+    if push_files wal "$HOURS"; then
+      tell ok "up to $(date -u +%Y-%m-%dT%H:%M:%SZ), all is caught up"
+      return
+    fi
+    [ -n "$why" ] || failed "WAL could not be pushed" || :
+  fi
+  tell fail "${trouble:-$why}"
+  fail "${trouble:-$why}"
 }
 
 # --- for the operator ---
@@ -270,7 +312,7 @@ status() {
   for name in dumps wal; do
     must_be_there "$name"
     echo "$OFFSITE/$name:"
-    if [ "$name" = dumps ]; then in_repository dumps "$MINUTES" snapshots --compact; else in_repository wal "$MINUTES" snapshots --compact --latest 1 --group-by tags; fi ||
+    if [ "$name" = dumps ]; then in_repository dumps "$MINUTES" snapshots --compact; else in_repository wal "$MINUTES" snapshots --compact --latest 1 --group-by host,tags; fi ||
       fail "$OFFSITE/$name cannot be listed (the lines above say why)"
   done
 }
@@ -292,20 +334,35 @@ unlock() {
   done
 }
 
-fetch() { # dumps|wal TAG FOLDER
-  patiently "$1" "$MINUTES" stats --json --mode restore-size --tag "$2" latest || fail "there is no $2 in $OFFSITE/$1: $(last_line)"
-  need_space "$3" "$(printf '%s' "$said" | sed -n 's/.*"total_size":\([0-9]*\).*/\1/p')" "restoring $2"
-  patiently "$1" "$HOURS" restore --tag "$2" --target "$3" --verify latest || fail "$2 could not be restored from $OFFSITE/$1: $(last_line)"
+fetch() { # dumps|wal TAG FOLDER [RESTIC-ARGUMENT...]
+  name=$1 tag=$2 into=$3
+  shift 3
+  patiently "$name" "$MINUTES" stats --json --mode restore-size --tag "$tag" "$@" latest || fail "there is no $tag in $OFFSITE/$name: $(last_line)"
+  need_space "$into" "$(printf '%s' "$said" | sed -n 's/.*"total_size":\([0-9]*\).*/\1/p')" "restoring $tag"
+  patiently "$name" "$HOURS" restore --tag "$tag" "$@" --target "$into" --verify latest || fail "$tag could not be restored from $OFFSITE/$name: $(last_line)"
 }
 
-restore() { # dumps|wal FOLDER [RUN]
+# $cluster: the one that is meant, or the only one that there is.
+find_cluster() { # [CLUSTER]
+  patiently wal "$MINUTES" snapshots --json --tag wal || fail "what is in $OFFSITE/wal cannot be listed: $(last_line)"
+  cluster=$(printf '%s' "$said" | tr '{' '\n' | sed -n 's/.*"hostname":"\([^"]*\)".*/\1/p' | sort -u)
+  if [ -n "$1" ]; then
+    printf '%s\n' "$cluster" | grep -qxF -- "$1" || fail "there is no cluster $1 in $OFFSITE/wal; there is: $(echo "$cluster" | tr '\n' ' ')"
+    cluster=$1
+  fi
+  [ "$(printf '%s\n' "$cluster" | wc -l)" = 1 ] ||
+    fail "$OFFSITE/wal has the WAL of several clusters, the lost machine's and a new one's; say which at the end of the line: $(echo "$cluster" | tr '\n' ' ') (sudo $apps/offsite.sh status shows how new each is)"
+}
+
+restore() { # dumps|wal FOLDER [RUN|CLUSTER]
   mkdir -p "$2"
   folder=$(CDPATH='' cd -- "$2" && pwd)
   [ -z "$(ls -A "$folder")" ] || fail "$folder is not empty; name another folder"
   must_be_there "$1"
   if [ "$1" = wal ]; then
-    fetch wal base "$folder"
-    fetch wal wal "$folder"
+    find_cluster "${3:-}"
+    fetch wal base "$folder" --host "$cluster"
+    fetch wal wal "$folder" --host "$cluster"
     echo "$folder"
     return
   fi
