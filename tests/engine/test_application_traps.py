@@ -1,5 +1,6 @@
 """What an application lays out for the superuser who looks after its database, and what must not open when an `up` stops half-way."""
 
+import re
 from collections.abc import Iterator
 from copy import deepcopy
 
@@ -91,6 +92,38 @@ def test_an_application_does_not_say_what_a_name_means_to_the_superuser(
             client.execute("DROP FUNCTION public.spring()")
 
 
+# What says whether a row may be in a table, or in an index, is a function of the owner's, whoever reads or fills them.
+CHECKED = """
+    CREATE FUNCTION public.trap(int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS
+      $$ BEGIN PERFORM public.spring(); RETURN true; END $$;
+    CREATE TABLE public.trapped (n int CHECK (public.trap(n)), wrong boolean GENERATED ALWAYS AS (public.trap(n)) STORED);
+    INSERT INTO public.trapped SELECT generate_series(1, 100);
+    CREATE INDEX ON public.trapped (n) WHERE public.trap(1);
+    CREATE INDEX ON public.trapped ((public.trap(n)));
+    CREATE MATERIALIZED VIEW public.seen AS SELECT n, public.trap(n) FROM public.trapped;"""
+
+
+def test_a_backup_and_a_restore_run_nothing_of_an_application_as_the_superuser(platform: Platform) -> None:
+    account, apps = Account(platform, "librarian"), platform.srv / "apps"
+    with account.connect(pooled=False) as client:
+        client.execute(SPRING.encode())
+        client.execute(CHECKED.encode())
+    try:
+        platform.run([str(apps / "backup.sh"), "--dumps"])
+        restored = platform.run([str(apps / "restore.sh"), "librarian", "latest", "--into", "trapped"])
+        assert re.search(r": 1\d\d rows in", restored.stdout)
+        for database in ("librarian", "trapped"):
+            assert platform.psql("SELECT count(*) FROM public.sprung", database=database) == "0"
+        assert platform.psql("SELECT rolsuper FROM pg_roles WHERE rolname = 'librarian_user'") == "f"
+    finally:
+        platform.psql("ALTER ROLE librarian_user NOSUPERUSER")
+        platform.psql("DROP DATABASE IF EXISTS trapped")
+        with account.connect(pooled=False) as client:
+            client.execute("DROP MATERIALIZED VIEW public.seen")
+            client.execute("DROP TABLE public.trapped, public.sprung")
+            client.execute("DROP FUNCTION public.trap(int), public.spring()")
+
+
 def test_a_login_that_the_settings_no_longer_name_is_closed(platform: Platform) -> None:
     """`user` of an entry was changed: the old login keeps nothing."""
     close = ["sh", str(CHECKOUT / "scripts/host/close-applications.sh")]
@@ -150,14 +183,16 @@ def test_a_weak_password_stays_hemmed_in_until_it_is_replaced(platform: Platform
     finally:
         file.write_text(text)
     for pooled in (True, False):
-        with pytest.raises(
-            psycopg.OperationalError, match=f"{NOT_LET_IN}|platform_hemmed|server login"
-        ) as refused:
-            # The pooler greets whoever knows the password: what counts is whether a query is answered.
-            with platform.connect(
+        # The pooler greets whoever knows the password: what counts is whether a query is answered.
+        with (
+            pytest.raises(
+                psycopg.OperationalError, match=f"{NOT_LET_IN}|platform_hemmed|server login"
+            ) as refused,
+            platform.connect(
                 user="trading_app_user", password="6432", database="trading", pooled=pooled
-            ) as client:
-                client.execute("SELECT 1")
+            ) as client,
+        ):
+            client.execute("SELECT 1")
         assert "6432:" not in str(refused.value)
     platform.up()
     for pooled in (True, False):
