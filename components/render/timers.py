@@ -46,7 +46,7 @@ def jobs(*, backup_at: str, drill_day: str, drill_at: str) -> dict[str, Job]:
             times=f"*-*-* {backup_at}:00 UTC",
             catch_up=True,
             delay="15min",
-            limit="6h",
+            limit="24h",
             style=_GENTLE,
         ),
         "wal": Job(

@@ -1,5 +1,6 @@
 #!/bin/sh
-# backup.sh: dump every database and Redis to /srv/backups/dumps/RUN, then make the base backup and send all of it off-site.
+# backup.sh [--dumps]: dump every database and Redis to /srv/backups/dumps/RUN, then make the base backup and send all of it
+# off-site. With --dumps that is all.
 #
 # A run has its name only when it is whole, checked and on the disk. A database that cannot be dumped does not stop the others:
 # the run is without it, and the exit code is 1. It also removes the runs that no KEEP_ setting keeps.
@@ -17,6 +18,7 @@ clean_up() { # RUN
 
 case $#,${1:-} in
   0,) ;;
+  1,--dumps) only_dumps=yes ;;
   2,--clean-up)
     killed=no
     [ ! -e "$dumps/.$2.new" ] || killed=yes
@@ -24,7 +26,7 @@ case $#,${1:-} in
     [ "$killed" = no ] || record dumps fail "the run $2 was killed half-way"
     exit
     ;;
-  *) fail "backup.sh takes no arguments; run: sudo $0" ;;
+  *) fail "usage: sudo $0 [--dumps]" ;;
 esac
 
 lock backup
@@ -34,7 +36,16 @@ while [ -e "$dumps/$now" ]; do
   now=$(date -u +%Y%m%dT%H%M%SZ)
 done
 run=$now new=$dumps/.$now.new work=$dumps/.$now.new/.work
-begun=$(date +%s) reason='' failed='' count=0
+begun=$(date +%s) ended=no reason='' failed='' count=0
+
+# Without a good dump they are worth all the more; one that fails does not stop the other.
+base_and_off_site() {
+  [ "${only_dumps:-no}" = no ] || return 0
+  after=0
+  if [ -f "$apps/backup.d/base.sh" ]; then sh "$apps/backup.d/base.sh" || after=1; fi
+  if [ -n "${OFFSITE:-}" ] && [ -f "$apps/offsite.sh" ]; then sh "$apps/offsite.sh" push || after=1; fi
+  return $after
+}
 
 # Why nothing came of it is said once, in the end.
 fail() {
@@ -52,11 +63,13 @@ finish() {
   if [ "$status" -ne 0 ]; then
     record dumps fail "${reason:=it ended half-way}"
     say "backup failed: $reason" >&2
+    exec 7>&-
+    [ "$ended" = yes ] || base_and_off_site || :
   fi
   exit "$status"
 }
 trap finish EXIT
-trap 'reason="it was ended by a signal"; exit 1' HUP INT TERM
+trap 'reason="it was ended by a signal" ended=yes; exit 1' HUP INT TERM
 guard "$run"
 
 # --- What there is ---
@@ -103,50 +116,62 @@ in_postgres() { # DATABASE AS A FILE'S NAME, PROGRAM AND ITS ARGUMENTS
     </dev/null 7>&- 9>&-
 }
 
-# What a session does that keeps the snapshot, as long as its standard input is open. The locks come before the snapshot: in an
-# older one, a table that was emptied or written anew meanwhile is empty.
+# What a session does that keeps the snapshot, as long as its standard input is open.
 snapshot_sql() {
   cat <<SQL
 SET application_name = 'backup $run';
 SET idle_in_transaction_session_timeout = 0;
 SET transaction_timeout = 0;
-SET lock_timeout = '${lock_wait}s';
-SELECT coalesce('LOCK TABLE ' || string_agg(format('ONLY %I.%I', nspname, relname), ', ') || ' IN ACCESS SHARE MODE', 'SET TRANSACTION READ ONLY') AS lock
-  FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-  WHERE relkind = 'r' AND relpersistence <> 't' AND nspname !~ '^pg_' AND nspname <> 'information_schema' \\gset
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-:lock;
 SELECT pg_export_snapshot();
-$COUNTING
 SQL
 }
 
-# Rows are counted while they are dumped. pg_dump does not wait long for its locks: who comes between it and the session, and
-# wants a table for himself, waits for the session, and pg_dump would wait for him.
-dump_database() { # FILE
+# Tables that were emptied or written anew between the snapshot and pg_dump's lock: it finds nothing in them.
+CHANGED="SELECT count(*) FROM $USER_TABLES AND relfilenode IS DISTINCT FROM pg_relation_filenode(pg_class.oid);"
+
+# Rows are counted while they are dumped, but not before pg_dump has its locks, which is when its first bytes come: who comes
+# between the two, and wants a table for himself, would wait for the session, and pg_dump for him.
+dump_database() { # FILE first|second|last
   database=$(decoded "$1" && echo /)
-  rm -rf "$work"
-  { mkdir "$work" && mkfifo "$work/hold" "$work/answers"; } || fail "nothing can be written in $new; is the disk full?"
-  { snapshot_sql && cat "$work/hold"; } | psql_in "${database%/}" >"$work/answers" 2>>"$work/errors" 7>&- 9>&- &
+  rm -rf "$work" "$new/$1.dump"
+  { mkdir "$work" && mkfifo "$work/questions" "$work/answers"; } || fail "nothing can be written in $new; is the disk full?"
+  { snapshot_sql && exec cat "$work/questions"; } 7>&- 9>&- | psql_in "${database%/}" >"$work/answers" 2>>"$work/errors" 7>&- 9>&- &
   session=$!
   # Both ways, so as not to wait for a reader who has failed already.
-  exec 4<"$work/answers" 3<>"$work/hold"
+  exec 4<"$work/answers" 3<>"$work/questions"
   good=no
   if read -r snapshot <&4; then
-    cat <&4 >"$new/$1.rows.tsv" 3>&- 7>&- 9>&- &
-    counting=$!
-    if in_postgres "$1" pg_dump --format=custom --compress=zstd --snapshot="$snapshot" --lock-wait-timeout=10s \
-      >"$new/$1.dump" 2>>"$work/errors" 3>&- 4<&-; then
-      good=yes
-    else
-      end_sessions "backup $run"
+    in_postgres "$1" pg_dump --format=custom --compress=zstd --snapshot="$snapshot" --lock-wait-timeout="${lock_wait}s" \
+      >"$new/$1.dump" 2>>"$work/errors" 3>&- 4<&- &
+    dumping=$!
+    while [ ! -s "$new/$1.dump" ] && kill -0 "$dumping" 2>/dev/null; do sleep 0.1; done
+    changed=
+    # Without a byte pg_dump has failed.
+    if [ -s "$new/$1.dump" ]; then
+      echo "$CHANGED" >&3
+      read -r changed <&4 || :
+    fi
+    if [ "$changed" = 0 ] || { [ -n "$changed" ] && [ "$2" = last ]; }; then
+      echo "$COUNTING" >&3
+      # By exec: for a function, sh would keep them open under other numbers, and the session would never see an end.
+      (exec 3>&- 7>&- 9>&- && counted) <&4 >"$new/$1.rows.tsv" &
+      counting=$!
+      if wait "$dumping"; then good=yes; fi
+      exec 3>&-
+      wait "$session" || good=no
+      wait "$counting" || good=no
     fi
   fi
   exec 3>&- 4<&-
-  wait "$session" || good=no
-  [ -z "${counting:-}" ] || wait "$counting" || good=no
-  counting=
-  [ $good = no ] || check_dump "$1"
+  if [ $good = no ]; then
+    end_sessions "backup $run"
+    wait "$session" || :
+    [ -z "${dumping:-}" ] || wait "$dumping" || :
+    dumping=
+    return 1
+  fi
+  check_dump "$1"
 }
 
 check_dump() { # FILE
@@ -157,31 +182,39 @@ check_dump() { # FILE
 why() {
   said=$(grep -m 1 -i -e 'error' -e 'no space' "$work/errors" || tail -n 1 "$work/errors")
   case $said in
-    *'lock timeout'* | *'statement timeout'*)
+    *'statement timeout'*)
       echo "one of its tables is locked by somebody for more than $lock_wait s; find who by: SELECT pid, usename, query FROM pg_stat_activity WHERE state <> 'idle'"
       ;;
     *) echo "${said:-nothing was said; look at docker logs postgres-db}" ;;
   esac
 }
 
-# Twice: a table that is dropped at the wrong moment is not there the next time.
+# Again: a table that is dropped or emptied at the wrong moment is not so the next time.
 save_database() { # FILE SIZE NAME IN JSON
   since=$(date +%s)
-  if ! { dump_database "$1" || { ! no_space && dump_database "$1"; }; }; then
+  for try in first second last; do
+    ! dump_database "$1" $try || break
     ! no_space || fail "the disk of $backups is full; make room or shorten how long backups are kept"
     because=$(why)
-    rm -f "$new/$1.dump" "$new/$1.rows.tsv"
-    say "database $(decoded "$1") was not dumped: $because" >&2
-    failed="$failed${failed:+, }$3"
-    return
-  fi
+    if [ $try = last ] || lock_timed_out; then
+      rm -f "$new/$1.dump" "$new/$1.rows.tsv"
+      say "database $(decoded "$1") was not dumped: $because" >&2
+      failed="$failed${failed:+, }$3"
+      return
+    fi
+  done
   bytes=$(stat -c %s "$new/$1.dump")
   seconds=$(seconds_since "$since")
-  printf '%s\t%s\t%s\n' "$1" "$bytes" "$seconds" >>"$new/databases.tsv"
+  printf '%s\t%s\t%s\t%s\n' "$1" "$bytes" "$seconds" "$2" >>"$new/databases.tsv"
   count=$((count + 1))
   found="$found${found:+,
 }$(printf '    {"name": %s, "file": "%s.dump", "bytes": %s, "seconds": %s, %s}' "$3" "$1" "$bytes" "$seconds" \
     "$(awk -F '\t' '$1 !~ /^pg_catalog[.]/ { tables++; rows += $2 } END { printf "\"tables\": %d, \"rows\": %.0f", tables, rows }' "$new/$1.rows.tsv")")"
+}
+
+# pg_dump waits for its locks by this means.
+lock_timed_out() {
+  grep -q 'statement timeout' "$work/errors"
 }
 
 no_space() {
@@ -267,6 +300,8 @@ mkdir "$new"
 write_probe || fail "the probe row could not be written to postgres-db; look at docker logs postgres-db"
 list=$(databases) || fail "postgres-db does not say which databases there are; look at docker logs postgres-db"
 server_bytes=$(printf '%s\n' "$list" | awk -F '\t' '{ sum += $2 } END { printf "%.0f", sum }')
+# What is no longer kept goes first, and may be the room that is needed.
+remove_old
 need_space "$dumps" "$(needed_bytes "$server_bytes")" "this backup"
 
 in_postgres postgres pg_dumpall --globals-only >"$new/globals.sql" || fail "roles and settings (globals.sql) could not be dumped; look at docker logs postgres-db"
@@ -305,8 +340,5 @@ fi
 [ "$redis" != null ] && [ -z "$failed" ] || code=1
 say "dumps $summary${failed:+, without $failed}"
 
-# --- What comes after it; one that fails does not stop the other ---
-
-if [ -f "$apps/backup.d/base.sh" ]; then sh "$apps/backup.d/base.sh" || code=1; fi
-if [ -n "${OFFSITE:-}" ] && [ -f "$apps/offsite.sh" ]; then sh "$apps/offsite.sh" push || code=1; fi
+base_and_off_site || code=1
 exit $code

@@ -201,7 +201,9 @@ def test_status_in_both_forms(running: Platform) -> None:
     report = json.loads(running.run([status, "--json"]).stdout)
     assert report["schema"] == 1
     states = {check["name"]: check["state"] for check in report["checks"]}
-    assert {states[name] for name in ("postgres-db", "redis-cache", "pgbouncer", "docker", "secrets")} == {"ok"}
+    assert {states[name] for name in ("postgres-db", "redis-cache", "pgbouncer", "docker", "secrets")} == {
+        "ok"
+    }
     assert ["postgres-db", "ok"] in [line.split()[:2] for line in running.run([status]).stdout.splitlines()]
     running.docker("stop", "redis-cache")
     try:
