@@ -155,7 +155,7 @@ dump_database() { # FILE first|second|last
     if [ "$changed" = 0 ] || { [ -n "$changed" ] && [ "$2" = last ]; }; then
       echo "$COUNTING" >&3
       # By exec: for a function, sh would keep them open under other numbers, and the session would never see an end.
-      (exec 3>&- 7>&- 9>&- && counted) <&4 >"$new/$1.rows.tsv" &
+      (exec 3>&- 7>&- 9>&- && counted) <&4 >"$new/$1.rows.tsv" 2>>"$work/errors" &
       counting=$!
       if wait "$dumping"; then good=yes; fi
       exec 3>&-

@@ -97,7 +97,7 @@ report() {
     cp "$reports/.new.$kind" "$reports/.latest.$kind"
     mv -f "$reports/.new.$kind" "$reports/$drill.$kind"
     mv -f "$reports/.latest.$kind" "$reports/latest.$kind"
-    for old in "$reports"/$RUN_FORM."$kind"; do echo "$old"; done | sort -r | tail -n +$((REPORTS + 1)) | while IFS= read -r old; do rm -f "$old"; done
+    for old in "$reports"/????????T??????Z."$kind"; do echo "$old"; done | sort -r | tail -n +$((REPORTS + 1)) | while IFS= read -r old; do rm -f "$old"; done
   done
   if [ $result = ok ]; then
     said="$source run $run restored and checked in $rto s (RTO), its newest row was $rpo s old (RPO)"

@@ -167,16 +167,26 @@ need_space "$srv/data/postgres" "$((${size:-$(($(stat -c %s "$folder/$file") * 4
 began=$(date +%s)
 database_sql >"$work/database.sql" 2>"$work/errors" || fail "$folder/$file does not say how its database was made: $(why)"
 ask <"$work/database.sql" >/dev/null 2>"$work/errors" || fail "database '$copy' could not be made: $(why)"
-# Rows are checked by functions of the application's (CHECK, generated columns): they come in by a role that may do nothing else.
-fill() { # SECTION ROLE
-  in_postgres pg_restore --exit-on-error --section="$1" --dbname="postgresql://$2@/$(encoded "$copy")" 2>"$work/errors" ||
+fill() { # ROLE PG_RESTORE'S ARGUMENT
+  in_postgres pg_restore --exit-on-error "$2" --dbname="postgresql://$1@/$(encoded "$copy")" 2>"$work/errors" ||
     fail "$folder/$file could not be restored, and nothing was changed: $(why)"
 }
-fill pre-data platform_admin
+# Rows are checked by functions of the application's (CHECK, generated columns): they come in by a role that may do nothing else.
+# Large objects run nothing, and want their owner's rights.
+rows_list=/tmp/restore-$now.list
+in_postgres pg_restore --list --section=data >"$work/list"
+is_row='^[0-9]+; [0-9]+ [0-9]+ (TABLE DATA|SEQUENCE SET) '
+fill_listed() { # ROLE; lines of the dump's list are standard input
+  docker exec --interactive postgres-db sh -c 'cat >"$0"' "$rows_list"
+  fill "$1" --use-list="$rows_list"
+  docker exec postgres-db rm "$rows_list"
+}
+fill platform_admin --section=pre-data
 echo 'GRANT CONNECT ON DATABASE :"copy" TO platform_restore;' | ask
-fill data platform_restore
+grep -E "$is_row" "$work/list" | fill_listed platform_restore
 echo 'REVOKE CONNECT ON DATABASE :"copy" FROM platform_restore;' | ask
-fill post-data platform_admin
+grep -Ev "$is_row" "$work/list" | fill_listed platform_admin
+fill platform_admin --section=post-data
 
 echo "$COUNTING" | psql_in "$copy" | counted >"$work/rows.tsv"
 if [ ! -f "$folder/$name.rows.tsv" ]; then

@@ -121,11 +121,11 @@ USER_TABLES="pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE
 # would let the planner evaluate what an index or a constraint says, a function of the application's, as the superuser: COPY of
 # a table plans nothing. What was emptied or written anew since the snapshot has another file and looks empty to it: it gets no
 # name. COPY of the name too, so that it holds no tab and no line end of its own.
-mark=$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')
+count_mark=$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')
 COUNTING="
 SELECT format('COPY %s %s TO STDOUT', name, narrow),
   format('COPY (SELECT %L || CASE WHEN pg_relation_filenode(%s) IS NOT DISTINCT FROM %s THEN %L ELSE %L END) TO STDOUT',
-    '$mark ', oid, coalesce(file::text, 'NULL'), name, '')
+    '$count_mark ', oid, coalesce(file::text, 'NULL'), name, '')
 FROM (
   SELECT format('%I.%I', nspname, relname) COLLATE \"C\" AS name, pg_class.oid, relfilenode AS file,
     (SELECT format('(%I)', attname) FROM pg_attribute WHERE attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
@@ -137,7 +137,7 @@ FROM (
 
 # What COUNTING gives as rows.tsv has it: name, tab, rows.
 counted() {
-  LC_ALL=C awk -v mark="$mark " 'index($0, mark) == 1 {
+  LC_ALL=C awk -v mark="$count_mark " 'index($0, mark) == 1 {
       name = substr($0, length(mark) + 1)
       if (name != "") printf "%s\t%.0f\n", name, rows
       rows = 0
