@@ -28,7 +28,15 @@ _RESERVED_APPLICATIONS = {
 _RESERVED_DATABASES = {"postgres", "template0", "template1", "pgbouncer"}
 # `public` and the rest of the second line mean something else where a role's name may stand.
 _RESERVED_ROLES = {
-    *("platform_admin", "platform_backup", "platform_hemmed", "platform_restore", "pgbouncer_auth", "pgbouncer", "postgres"),
+    *(
+        "platform_admin",
+        "platform_backup",
+        "platform_hemmed",
+        "platform_restore",
+        "pgbouncer_auth",
+        "pgbouncer",
+        "postgres",
+    ),
     *("public", "none", "current_role", "current_user", "session_user"),
 }
 

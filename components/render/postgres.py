@@ -200,7 +200,9 @@ def hba_lines(rules: Sequence[HbaRule]) -> str:
 def pg_ident_conf() -> str:
     """pg_ident.conf: who on the socket may be one of the platform's roles without a password."""
     lines = [
-        f"operator  {user:8}  {role}\n" for role in (ADMIN, BACKUP_ROLE, RESTORE_ROLE) for user in ("root", "postgres")
+        f"operator  {user:8}  {role}\n"
+        for role in (ADMIN, BACKUP_ROLE, RESTORE_ROLE)
+        for user in ("root", "postgres")
     ]
     return "# Made by Pulumi.\n" + "".join(lines)
 

@@ -480,7 +480,7 @@ def test_the_look_up_role_is_refused_outside_before_anybody_is_let_in(accepted: 
 
 @given(ACCEPTED)
 def test_redis_is_published_over_tls_unless_on_this_machine_alone(accepted: Settings) -> None:
-    _, _, port = services.redis_service(accepted).publish
+    ((_, _, port),) = published(services.redis_service(accepted))
     conf = redis.redis_conf(accepted.redis)
     plain, encrypted = (re.search(rf"^{key} (\d+)$", conf, re.MULTILINE) for key in ("port", "tls-port"))
     assert plain
