@@ -19,9 +19,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.engine.platform import CHECKOUT, Platform, until
+from tests.engine.platform import Platform, until
 
-SCRIPTS = ("backup.sh", "restore.sh", "restore-redis.sh", "backup.d/common.sh", "backup.d/dumps.sh")
 LONGEST = "nämé " * 9
 ODD = ('it\'s "odd"/ünï %41\\x', "-dash", LONGEST)
 # Each value of each row of each table, and the large objects.
@@ -136,24 +135,8 @@ class Backups:
 
 @pytest.fixture(scope="module")
 def backups(running: Platform) -> Iterator[Backups]:
-    """The platform with its scripts, and databases with all that is hard about them."""
+    """The platform, and databases with all that is hard about them."""
     made = Backups(running)
-    for name in SCRIPTS:
-        if not (made.apps / name).exists():
-            (made.apps / name).parent.mkdir(exist_ok=True)
-            shutil.copy(CHECKOUT / "scripts/host" / name, made.apps / name)
-            (made.apps / name).chmod(0o755)
-    settings = running.srv / "config/backup/backup.env"
-    if not settings.exists():
-        settings.parent.mkdir(exist_ok=True)
-        images = {
-            name: running.docker("inspect", "--format", "{{.Config.Image}}", name)
-            for name in ("postgres-db", "redis-cache")
-        }
-        settings.write_text(
-            "STACK=local\nKEEP_DAYS=7\nKEEP_WEEKS=4\nKEEP_MONTHS=6\nOFFSITE=''\n"
-            f"POSTGRES_IMAGE={images['postgres-db']}\nREDIS_IMAGE={images['redis-cache']}\n"
-        )
     for name in ODD:
         made.create(name, CONTENT)
         with made.client("postgres") as client:
@@ -497,3 +480,28 @@ def test_redis_comes_back(platform: Platform, backups: Backups, run: Path) -> No
     assert {(p.stat().st_uid, p.stat().st_gid) for p in (data / "redis").rglob("*")} == {(999, 999)}
     (kept,) = data.glob("redis_before_*")
     shutil.rmtree(kept)
+
+
+GIGABYTE = 1_000_000_000
+# Half of it compresses, as text does.
+LARGE = """
+    CREATE TABLE pages AS SELECT row AS id, (SELECT string_agg(md5(row::text || n), '') FROM generate_series(1, 32) AS n) AS page
+      FROM generate_series(1, 1000000) AS row;
+    ALTER TABLE pages ADD PRIMARY KEY (id);"""
+SUM = "SELECT count(*), md5(string_agg(md5(page), '' ORDER BY id)) FROM pages"
+
+
+def test_a_gigabyte_comes_back(backups: Backups) -> None:
+    backups.create("large", LARGE)
+    try:
+        assert int(backups.platform.psql("SELECT pg_database_size('large')")) > GIGABYTE
+        before = backups.platform.psql(SUM, database="large")
+        began = time.monotonic()
+        backups.must("backup.sh", "--dumps")
+        dumped = time.monotonic()
+        backups.must("restore.sh", "large", "latest", "--into", "large_again")
+        print(f"1 GB: dumped in {dumped - began:.0f} s, restored in {time.monotonic() - dumped:.0f} s")
+        assert backups.platform.psql(SUM, database="large_again") == before
+    finally:
+        backups.drop_all("large%")
+        shutil.rmtree(backups.runs()[-1])

@@ -192,7 +192,20 @@ def test_segments_follow_one_another_across_names_and_files(host: Backups) -> No
     assert _listed(host, 1, seg(254)) == [seg(254), seg(255), seg(256), seg(257)]
 
 
+def test_a_restore_of_redis_that_was_cut_off_is_taken_back(host: Backups) -> None:
+    kept = host.srv / "data/redis_before_20261125T120000Z"
+    kept.mkdir()
+    (host.srv / "run/locks").mkdir()
+    host.replace("restore-redis.sh")
+    host.must(host.installed("backup.d/wal.sh"))
+    assert host.calls("restore-redis.sh") == []
+    (kept / ".unproven").touch()
+    host.must(host.installed("backup.d/wal.sh"))
+    assert host.calls("restore-redis.sh") == [["--clean-up", str(kept)]]
+
+
 def test_the_first_missing_segment_is_named(host: Backups) -> None:
+    assert _listed(host, 1, seg(3)) == [f"missing {seg(3)}"]
     host.segments(seg(3), f"{seg(4)}.gz", seg(7), f"{seg(8)}.partial")
     assert _listed(host, 1, seg(3)) == [seg(3), seg(4), f"missing {seg(5)}"]
     assert _listed(host, 1, seg(2)) == [f"missing {seg(2)}"]

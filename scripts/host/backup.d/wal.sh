@@ -66,7 +66,8 @@ segments() { # FOLDER TIMELINE FIRST
     }
     END {
       for (n = place(first); n in name; n++) print name[n]
-      if (n <= newest) print "missing " sprintf("%s%08X%08X", substr(name[newest], 1, 8), int(n / 256), n % 256)
+      if (n == place(first) && !(newest in name)) print "missing " first
+      else if (n <= newest) print "missing " sprintf("%s%08X%08X", substr(name[newest], 1, 8), int(n / 256), n % 256)
     }'
 }
 
@@ -150,8 +151,11 @@ if [ "${1:-}" = anew ]; then
   exit
 fi
 
-# Whoever was cut off while PostgreSQL's data changed places has left the platform down.
+# Whoever was cut off while data changed places has left the platform down.
 [ ! -e "$srv/data/.postgres-swap" ] || "$apps/pitr.sh" settle 9>&- || :
+for left in "$srv"/data/redis_before_*/.unproven; do
+  [ ! -e "$left" ] || flock --nonblock "$srv/run/locks/dumps" sh "$apps/restore-redis.sh" --clean-up "${left%/.unproven}" 9>&- || :
+done
 
 healed=
 why='it was cut off'
