@@ -197,6 +197,7 @@ def test_a_restore_of_redis_that_was_cut_off_is_taken_back(host: Backups) -> Non
     kept.mkdir()
     (host.srv / "run/locks").mkdir()
     host.replace("restore-redis.sh")
+    host.replace("backup.d/base.sh")
     host.must(host.installed("backup.d/wal.sh"))
     assert host.calls("restore-redis.sh") == []
     (kept / ".unproven").touch()
