@@ -211,3 +211,34 @@ def test_killed_pushes_leave_no_damage_and_no_process_shows_a_secret(off: OffSit
     # Reads every byte of both repositories.
     assert "dumps: all of it was read" in off.must("offsite.sh", "check")
     assert tree(off.backups / "dumps" / run) == before
+
+
+def test_a_lost_machine_comes_back_from_the_store(off: OffSite, tmp_path: Path) -> None:
+    """What was committed before the last minute's run is there, in a copy made of what the store has and nothing else."""
+    platform, back = off.platform, tmp_path / "back"
+    platform.psql("CREATE TABLE minutes (n int)")
+    try:
+        for n in range(3):
+            platform.psql(f"INSERT INTO minutes VALUES ({n})")
+            off.must("backup.d/wal.sh")
+        platform.psql("INSERT INTO minutes VALUES (99)")
+        off.must("offsite.sh", "restore", "wal", str(back))
+        off.must("pitr.sh", "prepare", "latest", "--from", str(back))
+        try:
+            psql = [
+                "docker",
+                "exec",
+                "postgres-pitr",
+                "psql",
+                "-XqtA",
+                "-U",
+                "platform_admin",
+                "-d",
+                "postgres",
+                "-c",
+            ]
+            assert platform.run([*psql, "SELECT array_agg(n ORDER BY n) FROM minutes"]).stdout == "{0,1,2}\n"
+        finally:
+            off.must("pitr.sh", "drop")
+    finally:
+        platform.psql("DROP TABLE minutes")
