@@ -28,7 +28,9 @@ SECRET_KEYS = (
 APPLICATION_PASSWORDS = "applicationPasswords"
 # Longer than anything here takes: what hangs is a failure of its own test.
 PATIENCE_SECONDS = 400
-CONTAINERS = ("postgres-db", "redis-cache", "pgbouncer", "postgres-wal")
+# Those with clients, and all.
+SERVERS = ("postgres-db", "redis-cache", "pgbouncer")
+CONTAINERS = (*SERVERS, "postgres-wal")
 
 
 @dataclass

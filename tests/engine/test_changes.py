@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pulumi import automation
 
-from tests.engine.platform import Platform, Run, applications, works
+from tests.engine.platform import SERVERS, Platform, Run, applications, works
 
 
 def _replaced(run: Run) -> set[str]:
@@ -95,7 +95,8 @@ def test_data_survives_the_replacement_of_each_container(platform: Platform) -> 
     with platform.changed(postgres={"memory": 640}, redis={"maxmemory": 128}, pgbouncer={"memory": 96}):
         seen = platform.up()
         assert _replaced(seen) == {f"platform-{n}-container" for n in ("postgres", "redis", "pgbouncer")}
-        assert set(platform.ids().values()).isdisjoint(before.values())
+        now = platform.ids()
+        assert [name for name in now if now[name] != before[name]] == list(SERVERS)
         with platform.connect() as client:
             assert client.execute("SELECT count(*), sum(n) FROM survivor").fetchone() == (10000, 50005000)
         assert platform.redis().get("survivor") == b"here"

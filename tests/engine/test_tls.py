@@ -14,7 +14,7 @@ import pytest
 
 from components.render.redis import reload_commands, users
 from tests.engine import outside_client
-from tests.engine.platform import CHECKOUT, CONTAINERS, Platform
+from tests.engine.platform import CHECKOUT, SERVERS, Platform
 
 ADDRESS, NAME = "10.77.0.1", "db.example"
 # Both reach the published address; only the first is in clientCidrs.
@@ -162,7 +162,7 @@ def outside(running: Platform, namespace: str, tmp_path_factory: pytest.TempPath
 
 @pytest.mark.parametrize("name", [NAME, ADDRESS])
 def test_a_client_that_checks_authority_and_name_is_served(outside: Outside, name: str) -> None:
-    connections = [outside.connection(server, name=name) for server in CONTAINERS]
+    connections = [outside.connection(server, name=name) for server in SERVERS]
     assert outside.encrypted(*connections) == [True, True, True]
 
 
@@ -172,12 +172,12 @@ def test_a_certificate_for_another_name_is_noticed(outside: Outside, server: str
 
 
 def test_every_server_has_a_certificate_of_its_own(outside: Outside) -> None:
-    assert len({outside.served(server) for server in CONTAINERS}) == 3
-    for server in CONTAINERS:
+    assert len({outside.served(server) for server in SERVERS}) == 3
+    for server in SERVERS:
         assert outside.served(server) == _in_folder(outside.platform, server)
 
 
-@pytest.mark.parametrize("server", CONTAINERS)
+@pytest.mark.parametrize("server", SERVERS)
 def test_nobody_outside_gets_in_without_tls(outside: Outside, server: str) -> None:
     said = outside.refused(outside.connection(server, tls=False))
     expected = {
@@ -201,9 +201,9 @@ def test_a_stranger_is_refused_even_over_tls(outside: Outside, server: str) -> N
 
 def test_an_operator_on_the_machine_itself_needs_tls_too(outside: Outside) -> None:
     """Which is where an SSH tunnel ends."""
-    connections = [outside.connection(server) for server in CONTAINERS]
+    connections = [outside.connection(server) for server in SERVERS]
     assert outside.encrypted(*connections, here=True) == [True, True, True]
-    for server in CONTAINERS:
+    for server in SERVERS:
         outside.refused(outside.connection(server, tls=False), here=True)
 
 
@@ -234,18 +234,18 @@ def test_who_comes_through_dockers_proxy_is_refused(outside: Outside, server: st
 
 
 def test_a_second_up_changes_nothing(outside: Outside) -> None:
-    ids, served = outside.platform.ids(), {server: outside.served(server) for server in CONTAINERS}
+    ids, served = outside.platform.ids(), {server: outside.served(server) for server in SERVERS}
     assert outside.platform.up().operations() == {}
     assert outside.platform.ids() == ids
-    assert {server: outside.served(server) for server in CONTAINERS} == served
+    assert {server: outside.served(server) for server in SERVERS} == served
 
 
 def test_a_renewal_disturbs_nobody(outside: Outside, tmp_path: Path) -> None:
     platform, end = outside.platform, tmp_path / "end"
-    ids, old = platform.ids(), {server: outside.served(server) for server in CONTAINERS}
+    ids, old = platform.ids(), {server: outside.served(server) for server in SERVERS}
     # Certificates that have only two days left, as after a long time without an `up`.
     platform.run(["sh", "scripts/host/tls.sh", str(platform.srv), "2", "1", ADDRESS, NAME])
-    client = outside.start(*(outside.connection(server) for server in CONTAINERS), until=end)
+    client = outside.start(*(outside.connection(server) for server in SERVERS), until=end)
     try:
         assert client.stdout
         assert json.loads(client.stdout.readline()) == [True, True, True]
@@ -254,9 +254,9 @@ def test_a_renewal_disturbs_nobody(outside: Outside, tmp_path: Path) -> None:
             assert set(seen.operations()) >= {"platform-tls-certificates", "platform-redis-reload"}
             assert not [name for name in seen.operations() if "container" in name]
         assert platform.ids() == ids
-        for server in CONTAINERS:
+        for server in SERVERS:
             assert outside.served(server) == _in_folder(platform, server) != old[server]
-        assert outside.encrypted(*(outside.connection(server) for server in CONTAINERS)) == [True, True, True]
+        assert outside.encrypted(*(outside.connection(server) for server in SERVERS)) == [True, True, True]
     finally:
         end.touch()
         _, err = client.communicate(timeout=60)
@@ -287,14 +287,14 @@ def _take(platform: Platform, server: str) -> "subprocess.CompletedProcess[str]"
     )
 
 
-@pytest.mark.parametrize("server", CONTAINERS)
+@pytest.mark.parametrize("server", SERVERS)
 def test_a_certificate_that_does_not_fit_is_an_error_and_the_old_one_is_served_on(
     outside: Outside, server: str
 ) -> None:
     platform, good = outside.platform, outside.served(server)
     folder = platform.srv / f"config/{FOLDERS[server]}/tls"
     certificate = (folder / "server.crt").read_bytes()
-    other = next(name for name in CONTAINERS if name != server)
+    other = next(name for name in SERVERS if name != server)
     (folder / "server.crt").write_bytes(
         (platform.srv / f"config/{FOLDERS[other]}/tls/server.crt").read_bytes()
     )
@@ -317,7 +317,7 @@ def test_a_new_authority_while_clients_go_on(outside: Outside, tmp_path: Path) -
     platform.run(["sh", "-euc", PROCEDURE.replace("/srv", str(platform.srv))])
     new = (config / "tls.next/ca.crt").read_text()
     outside.authority.write_text(old + new)
-    client = outside.start(*(outside.connection(server) for server in CONTAINERS), until=end)
+    client = outside.start(*(outside.connection(server) for server in SERVERS), until=end)
     assert client.stdout
     assert json.loads(client.stdout.readline()) == [True, True, True]
     try:
@@ -331,13 +331,13 @@ def test_a_new_authority_while_clients_go_on(outside: Outside, tmp_path: Path) -
     assert platform.ids() == ids
     assert platform.stack.outputs()["caCertificate"].value == new
     outside.authority.write_text(new)
-    assert outside.encrypted(*(outside.connection(server) for server in CONTAINERS)) == [True, True, True]
+    assert outside.encrypted(*(outside.connection(server) for server in SERVERS)) == [True, True, True]
     assert platform.up().operations() == {}
     shutil.rmtree(config / "tls.old")
 
 
 def test_ports_are_published_on_the_private_address_only(outside: Outside) -> None:
-    for server in CONTAINERS:
+    for server in SERVERS:
         ports = json.loads(
             outside.platform.docker("inspect", "--format", "{{json .NetworkSettings.Ports}}", server)
         )
