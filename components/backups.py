@@ -51,7 +51,7 @@ class Backups(pulumi.ComponentResource):
         )
         written = [
             write_file(f"{name}-{file.path.rpartition('/')[2]}", host, settings.srv_root, file, first)
-            for file in [*_settings_files(args), *_scripts()]
+            for file in [*_settings_files(args, self.service.image), *_scripts()]
         ]
         for step in steps(settings):
             host.run(
@@ -85,12 +85,9 @@ def _scripts() -> list[HostFile]:
     return [HostFile(path=f"apps/{name}", content=script_text(name), mode="0755") for name in names]
 
 
-def _settings_files(args: BackupsArgs) -> Sequence[HostFile]:
+def _settings_files(args: BackupsArgs, postgres: pulumi.Output[str]) -> Sequence[HostFile]:
     settings, host, known = args.service.settings, args.service.host, args.service.secrets.optional
-    images = {
-        "postgres": image_for(host, args.catalogue.postgres),
-        "redis": image_for(host, args.catalogue.redis),
-    }
+    images = {"postgres": postgres, "redis": image_for(host, args.catalogue.redis)}
     bucket = pulumi.Output.from_input(None) if host.bucket is None else pulumi.Output.all(**host.bucket)
 
     def environment(found: dict[str, Any]) -> str:

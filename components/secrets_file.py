@@ -9,15 +9,7 @@ from components.application_settings import Application
 from components.config import Secrets
 from components.files import HostFile, write_file
 from components.hosts.base import Host
-from components.render.env_file import env_file
-
-# How platform.env names what a stack may have or not.
-LINES = {
-    "backupKey": "BACKUP_KEY",
-    "offsiteAccessKey": "OFFSITE_ACCESS_KEY",
-    "offsiteSecretKey": "OFFSITE_SECRET_KEY",
-    "alertWebhook": "ALERT_WEBHOOK",
-}
+from components.render.env_file import OPTIONAL_LINES, env_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +33,9 @@ class SecretsFile(pulumi.ComponentResource):
             POSTGRES_PASSWORD=secrets.postgres_password,
             PGBOUNCER_AUTH_PASSWORD=secrets.pgbouncer_auth_password,
             REDIS_ADMIN_PASSWORD=secrets.redis_admin_password,
-            **{LINES[key]: value for key, value in secrets.optional.items()},
+            **{
+                line: secrets.optional[key] for line, key in OPTIONAL_LINES.items() if key in secrets.optional
+            },
             **_of_applications(args.applications, secrets),
         ).apply(env_file)
         write_file(

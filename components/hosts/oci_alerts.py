@@ -7,10 +7,8 @@ import pulumi
 from pulumi_oci import events, identity, ons
 
 from components.host_settings import OciHostSettings
+from components.render.backups import ALERTS_FOLDER
 from components.settings import PROJECT
-
-# Where alert.sh puts an object, whose name says what has happened.
-FOLDER = "alerts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +74,7 @@ def condition(bucket: str) -> str:
     return json.dumps(
         {
             "eventType": ["com.oraclecloud.objectstorage.createobject"],
-            "data": {"resourceName": [f"{FOLDER}/*"], "additionalDetails": {"bucketName": [bucket]}},
+            "data": {"resourceName": [f"{ALERTS_FOLDER}/*"], "additionalDetails": {"bucketName": [bucket]}},
         }
     )
 

@@ -11,6 +11,8 @@ from components.settings import Settings
 
 # The name by which rclone knows OCI Object Storage in backup.env.
 REMOTE = "oci"
+# The folder of the bucket where an object, by its name, says what has happened (alert.sh).
+ALERTS_FOLDER = "alerts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ def backup_env(settings: Settings, *, stack: str, images: Mapping[str, str], buc
                 "NO_CHECK_BUCKET": "true",
             }.items()
         }
-    told = f"{REMOTE}:{bucket.name}/alerts" if bucket and settings.alerts.email else ""
+    told = f"{REMOTE}:{bucket.name}/{ALERTS_FOLDER}" if bucket and settings.alerts.email else ""
     lines = [f"{name}={_word(value)}" for name, value in values.items()]
     lines += [f"OFFSITE={_word(place)}", f"ALERTS_TO={_word(told)}"]
     lines += [f"export {name}={_word(value)}" for name, value in exported.items()]

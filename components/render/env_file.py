@@ -5,6 +5,19 @@ from collections.abc import Mapping
 
 from components.settings import SettingsError
 
+# The lines of secrets that every stack has, and of those that it may have or not, with their keys in the configuration.
+LINES = {
+    "POSTGRES_PASSWORD": "postgresPassword",
+    "PGBOUNCER_AUTH_PASSWORD": "pgbouncerAuthPassword",
+    "REDIS_ADMIN_PASSWORD": "redisAdminPassword",
+}
+OPTIONAL_LINES = {
+    "BACKUP_KEY": "backupKey",
+    "OFFSITE_ACCESS_KEY": "offsiteAccessKey",
+    "OFFSITE_SECRET_KEY": "offsiteSecretKey",
+    "ALERT_WEBHOOK": "alertWebhook",
+}
+
 HEADER = """\
 # Made by Pulumi: the stack's configuration is the source, and an edit here is reported as drift and overwritten.
 # With lost state, `make import-secrets` reads this file back into a stack.

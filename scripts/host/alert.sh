@@ -10,14 +10,10 @@ AGAIN_SECONDS=86400
 STATUS_SECONDS=120
 webhook=$srv/config/backup/webhook
 told=$backups/state/alerts.tsv
-tab=$(printf '\t')
 ways=
 [ ! -s "$webhook" ] || ways=webhook
 [ -z "${ALERTS_TO:-}" ] || ways="$ways object"
 
-json_text() {
-  printf '%s' "$1" | LC_ALL=C tr -d '\000-\037\177' | sed 's/\\/\\\\/g; s/"/\\"/g'
-}
 from=$(json_text "central-data-platform $STACK on $(uname -n)")
 
 message() { # CHECK STATE DETAIL SINCE TEXT: the last three as they stand in JSON

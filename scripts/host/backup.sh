@@ -295,8 +295,7 @@ mkdir -p "$dumps"
 # Nobody else is at work: this is what killed runs have left.
 rm -rf "$dumps"/.*.new
 mkdir "$new"
-[ "$(docker container inspect --format '{{.State.Running}}' postgres-db 2>/dev/null)" = true ] ||
-  fail "postgres-db is not running; start it: cd $apps/postgres-stack && sudo docker compose --env-file ../../config/platform.env up -d"
+require_postgres
 write_probe || fail "the probe row could not be written to postgres-db; look at docker logs postgres-db"
 list=$(databases) || fail "postgres-db does not say which databases there are; look at docker logs postgres-db"
 server_bytes=$(printf '%s\n' "$list" | awk -F '\t' '{ sum += $2 } END { printf "%.0f", sum }')

@@ -52,10 +52,6 @@ check() { # NAME ok|warn|fail DETAIL
   printf '%s\t%s\t%s\n' "$1" "$2" "$(printf '%s' "$3" | tr '\n\t' '  ')" >>"$work/checks"
 }
 
-json_text() {
-  printf '%s' "$1" | LC_ALL=C tr -d '\000-\037\177' | sed 's/\\/\\\\/g; s/"/\\"/g'
-}
-
 moment() { # UNIX SECONDS
   date -u -d "@$1" +%Y-%m-%dT%H:%M:%SZ
 }

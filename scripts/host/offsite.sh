@@ -231,10 +231,10 @@ push_wal() {
 }
 
 hold_wal() { # SECONDS
-  mkdir -p "$srv/run/locks"
-  exec 8>"$srv/run/locks/offsite-wal"
+  mkdir -p "$locks"
+  exec 8>"$locks/offsite-wal"
   flock --wait "$1" 8 || {
-    said="lock $srv/run/locks/offsite-wal is held"
+    said="lock $locks/offsite-wal is held"
     return 1
   }
 }

@@ -17,6 +17,8 @@ new=$srv/data/.postgres-pitr.new
 socket=$srv/run/postgresql-pitr
 keeper=$apps/backup.d/wal.sh
 from=$backups
+bases=$from/base
+client=postgres-pitr-client
 lineage=
 
 usage() {
@@ -24,27 +26,7 @@ usage() {
   exit 2
 }
 
-# In the background: a signal is acted on at once.
-client() { # DOCKER'S AND THE PROGRAM'S ARGUMENTS
-  docker run --rm --name postgres-pitr-client --network none --user 999:999 --cap-drop ALL \
-    --security-opt no-new-privileges:true --security-opt label=disable "$@" 9>&- &
-  wait $!
-}
-
 # --- what there is ---
-
-# Newest first.
-ids() {
-  for info in "$from"/base/*/info; do
-    [ -f "$info" ] || continue
-    info=${info%/info}
-    echo "${info##*/}"
-  done | sort -r
-}
-
-value() { # ID KEY
-  sed -n "s/^$2=//p" "$from/base/$1/info"
-}
 
 at_clock() { # UNIX SECONDS
   date -u -d "@$1" '+%Y-%m-%d %H:%M:%S+00'
@@ -52,10 +34,6 @@ at_clock() { # UNIX SECONDS
 
 number() { # LSN
   echo $((0x${1%/*} * 4294967296 + 0x${1#*/}))
-}
-
-later() { # TEXT TEXT
-  LC_ALL=C expr "x$1" \> "x$2" >/dev/null
 }
 
 newest_timeline() {
@@ -79,7 +57,7 @@ in_lineage() { # ID
 
 # The base and all that it builds on, the full one first; fails where one is missing.
 chain() { # ID
-  [ -f "$from/base/$1/info" ] || return 1
+  [ -f "$bases/$1/info" ] || return 1
   of=$(value "$1" PARENT)
   if [ -n "$of" ]; then chain "$of" || return 1; fi
   echo "$1"
@@ -88,7 +66,7 @@ chain() { # ID
 # LSN and time of the last commit in the segments of standard input, oldest first; nothing where there is none.
 last_commit() {
   # shellcheck disable=SC2016,SC2046 # for the shell in the container; one word a segment
-  client --volume "$from/wal:/wal:ro" --tmpfs /tmp --entrypoint sh "$POSTGRES_IMAGE" -c '
+  in_client --volume "$from/wal:/wal:ro" --tmpfs /tmp --entrypoint sh "$POSTGRES_IMAGE" -c '
     for name; do
       for file in /wal/$name /wal/past/$name /wal/$name.partial /wal/past/$name.partial; do
         if [ -f "$file" ]; then cp "$file" "/tmp/$name"; elif [ -f "$file.gz" ]; then gzip -dc "$file.gz" >"/tmp/$name"; else continue; fi
@@ -145,22 +123,22 @@ before_target() { # ID
 
 # The bases from which the target can be reached, the best first.
 candidates() {
-  cluster=$(value "$(ids | head -n 1)" SYSTEM_ID)
-  for id in $(ids); do
+  cluster=$(value "$(ids | tail -n 1)" SYSTEM_ID)
+  for id in $(ids | sort -r); do
     if [ "$(value "$id" SYSTEM_ID)" = "$cluster" ] && in_lineage "$id" && before_target "$id" && chain "$id" >/dev/null; then echo "$id"; fi
   done | if [ "$kind" = name ] && [ -z "$marked" ]; then sort; else cat; fi
 }
 
 # With the folders of the chosen base and of all that it builds on as /chain/ID.
 with_chain() { # DOCKER'S AND THE PROGRAM'S ARGUMENTS
-  for part in $(chain "$base"); do set -- --volume "$from/base/$part/data:/chain/$part:ro" "$@"; done
-  client "$@"
+  for part in $(chain "$base"); do set -- --volume "$bases/$part/data:/chain/$part:ro" "$@"; done
+  in_client "$@"
 }
 
 # Sets base.
 choose() {
-  oldest=$(ids | tail -n 1)
-  [ -n "$oldest" ] || fail "there is no base backup in $from/base; make one: sudo $apps/backup.d/base.sh, or name another folder by --from"
+  oldest=$(ids | head -n 1)
+  [ -n "$oldest" ] || fail "there is no base backup in $bases; make one: sudo $apps/backup.d/base.sh, or name another folder by --from"
   found=$(candidates)
   [ -n "$found" ] ||
     fail "the target is before the oldest base backup that leads to it; the oldest moment is $(at_clock $(($(value "$oldest" FINISHED) + 1)))"
@@ -202,7 +180,7 @@ check_wal() {
   read -r lsn clock <<FOUND
 $(echo "$segments" | last_commit)
 FOUND
-  later "$clock" "$wanted" ||
+  older "$wanted" "$clock" ||
     fail "nothing was committed after $wanted+00 that is in $from/wal; ${missing:+segment $missing is missing there; }$(if [ -n "$missing" ]; then echo "$segments" | newest_moment; else echo "the newest moment is $clock+00 ($0 prepare latest)"; fi)"
 }
 
@@ -266,7 +244,7 @@ ask_copy() { # SQL
 damage() { # LSN
   at=$(printf '%08X%08X' $((0x${1%/*})) $((0x${1#*/} / 16777216)))
   damaged=$(printf '%s\n' "$log" | sed -n 's/^damaged segment: //p' | tail -n 1)
-  if [ -z "$damaged" ] && later "${whole#????????}" "$at"; then damaged=$(echo "$segments" | grep "$at\$"); fi
+  if [ -z "$damaged" ] && older "$at" "${whole#????????}"; then damaged=$(echo "$segments" | grep "$at\$"); fi
   [ -z "$damaged" ] || echo "segment $damaged in $from/wal is corrupted, so what came after it cannot be had; before it, $(
     echo "$segments" | awk -v end="${damaged#????????}" 'substr($0, 9) "" < end ""' | newest_moment
   )"
@@ -297,7 +275,7 @@ wait_for_target() {
 }
 
 undo() {
-  docker rm --force --volumes postgres-pitr postgres-pitr-client >/dev/null 2>&1 || :
+  docker rm --force --volumes postgres-pitr "$client" >/dev/null 2>&1 || :
   rm -rf "$copy" "$new" "$socket"
 }
 
@@ -308,7 +286,10 @@ prepare() {
   while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || usage
     case $1 in
-      --from) from=$(CDPATH='' cd -- "$2" 2>/dev/null && pwd) || fail "folder $2 is missing; name one that holds base/ and wal/" ;;
+      --from)
+        from=$(CDPATH='' cd -- "$2" 2>/dev/null && pwd) || fail "folder $2 is missing; name one that holds base/ and wal/"
+        bases=$from/base
+        ;;
       --timeline)
         case $2 in '' | *[!0-9]*) fail "'$2' is no timeline; write its number, as pitr.sh list shows it" ;; esac
         lineage=$2
@@ -317,8 +298,8 @@ prepare() {
     esac
     shift 2
   done
-  foreign=$(if [ "$from" != "$backups" ]; then find "$from/wal" "$from"/base/*/data ! -user 999 -print -quit 2>/dev/null; fi)
-  [ -z "$foreign" ] || fail "$foreign is not PostgreSQL's (uid 999), which has to read it; run: chown -R 999:999 $from/wal $from/base/*/data"
+  foreign=$(if [ "$from" != "$backups" ]; then find "$from/wal" "$bases"/*/data ! -user 999 -print -quit 2>/dev/null; fi)
+  [ -z "$foreign" ] || fail "$foreign is not PostgreSQL's (uid 999), which has to read it; run: chown -R 999:999 $from/wal $bases/*/data"
   [ ! -e "$copy" ] || fail "a prepared copy is already there (container postgres-pitr, $copy); swap it in, or remove it: sudo $0 drop"
   # What a run that was cut off has left.
   undo
@@ -347,10 +328,10 @@ prepare() {
 # --- list, point, drop ---
 
 list() {
-  oldest=$(ids | tail -n 1)
-  [ -n "$oldest" ] || fail "there is no base backup in $from/base; make one: sudo $apps/backup.d/base.sh"
+  oldest=$(ids | head -n 1)
+  [ -n "$oldest" ] || fail "there is no base backup in $bases; make one: sudo $apps/backup.d/base.sh"
   lineage=$(newest_timeline)
-  segments=$("$keeper" segments "$from/wal" "$lineage" "$(value "$(ids | head -n 1)" START_WAL)")
+  segments=$("$keeper" segments "$from/wal" "$lineage" "$(value "$(ids | tail -n 1)" START_WAL)")
   read -r lsn clock <<FOUND
 $(echo "$segments" | grep -v missing | last_commit)
 FOUND
@@ -358,11 +339,11 @@ FOUND
   if [ -n "$lsn" ]; then
     echo "until  $clock+00, the newest commit (lsn:$lsn), on timeline $lineage"
   else
-    echo "until  $(at_clock "$(value "$(ids | head -n 1)" FINISHED)"), the newest base backup, on timeline $lineage"
+    echo "until  $(at_clock "$(value "$(ids | tail -n 1)" FINISHED)"), the newest base backup, on timeline $lineage"
   fi
   echo "$segments" | sed -n 's/^missing /segment missing since the newest base backup: /p'
   echo "base backups:"
-  for id in $(ids); do
+  for id in $(ids | sort -r); do
     echo "  $id  $(value "$id" KIND), ends $(at_clock "$(value "$id" FINISHED)"), timeline $(value "$id" TIMELINE), $(numfmt --to=iec "$(value "$id" BYTES)")"
   done
   [ -s "$from/wal/points.tsv" ] || return 0
@@ -432,8 +413,7 @@ swap() {
   [ "$(ask_copy 'SELECT NOT pg_is_in_recovery()' 2>/dev/null)" = t ] ||
     fail "there is no prepared copy that answers; make one: sudo $0 prepare TARGET (or, if it was stopped: docker start postgres-pitr)"
   docker container inspect postgres-db postgres-wal >/dev/null 2>&1 || fail "containers postgres-db and postgres-wal are missing; run pulumi up first, then this again"
-  exec 7>"$srv/run/locks/dumps"
-  flock --nonblock 7 || fail "a backup or a restore is running (lock $srv/run/locks/dumps); wait until it has ended"
+  only_one
   before=$srv/data/postgres-before-$(date -u +%Y%m%dT%H%M%SZ)
   trap put_back EXIT
   trap 'exit 130' HUP INT TERM

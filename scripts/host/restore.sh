@@ -69,8 +69,7 @@ only_one
 encoded_name=$(encoded "$database")
 find_file "${which:-latest}" "$encoded_name.dump" "database '$database'"
 name=${file%.dump}
-[ "$(docker container inspect --format '{{.State.Running}}' postgres-db 2>/dev/null)" = true ] ||
-  fail "postgres-db is not running; start it: cd $apps/postgres-stack && sudo docker compose --env-file ../../config/platform.env up -d"
+require_postgres
 
 ask() { # SQL is standard input; :'target' and so on are set
   psql_in "$admin" --set=target="$target" --set=copy="${copy:-}" --set=before="${before:-}" --field-separator="$tab"

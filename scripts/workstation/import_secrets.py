@@ -5,24 +5,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from components.render.env_file import LINES, OPTIONAL_LINES
 from scripts.workstation import applications, encryption, env_file, prepare, secret_values, stack_file
 from scripts.workstation.config_file import PROJECT, ConfigFile, SecretPath
 from scripts.workstation.shell import read_as_root
 from scripts.workstation.stack import OwnStack
 from scripts.workstation.trouble import Trouble, command
 
-KEYS = {
-    "POSTGRES_PASSWORD": "postgresPassword",
-    "PGBOUNCER_AUTH_PASSWORD": "pgbouncerAuthPassword",
-    "REDIS_ADMIN_PASSWORD": "redisAdminPassword",
-}
-# A stack may have them or not.
-OPTIONAL = {
-    "BACKUP_KEY": "backupKey",
-    "OFFSITE_ACCESS_KEY": "offsiteAccessKey",
-    "OFFSITE_SECRET_KEY": "offsiteSecretKey",
-    "ALERT_WEBHOOK": "alertWebhook",
-}
 # How the lines of the applications' passwords begin.
 APPLICATIONS = "APP_"
 
@@ -63,7 +52,7 @@ def _source(own: OwnStack | None) -> Path:
 def _lines(config: ConfigFile) -> dict[str, SecretPath]:
     """What each line of platform.env is in the stack's file."""
     applications.require_separate(config)
-    lines: dict[str, SecretPath] = {name: (key,) for name, key in (KEYS | OPTIONAL).items()}
+    lines: dict[str, SecretPath] = {name: (key,) for name, key in (LINES | OPTIONAL_LINES).items()}
     for application in applications.named_in(config):
         for store in application.stores:
             name = application.secret_name("DB" if store == "database" else "REDIS")
@@ -93,7 +82,7 @@ def _read(source: Path) -> dict[str, str]:
         found = env_file.parse(text)
     except env_file.NotOurForm as fault:
         raise Trouble(f"{source}: {fault}; correct that line, then run make import-secrets again") from None
-    missing = [name for name in KEYS if not found.get(name)]
+    missing = [name for name in LINES if not found.get(name)]
     if missing:
         raise Trouble(
             f"{source} has no {', '.join(missing)}; add the missing lines, then run make import-secrets again"

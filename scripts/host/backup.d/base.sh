@@ -5,6 +5,7 @@
 # shellcheck source=scripts/host/backup.d/common.sh
 . "$(dirname "$0")/common.sh"
 bases=$backups/base
+client=base-backup
 wal=$backups/wal
 keeper=$apps/backup.d/wal.sh
 socket=$srv/run/postgresql
@@ -25,7 +26,7 @@ fail() {
 }
 # A container outlives the process that started it.
 cleanup() {
-  docker rm --force base-backup >/dev/null 2>&1 || :
+  docker rm --force "$client" >/dev/null 2>&1 || :
   rm -rf "$bases"/.*.new "$bases"/.*.old
 }
 ended() {
@@ -38,31 +39,7 @@ trap 'exit 130' HUP INT TERM
 mkdir -p "$bases"
 cleanup
 
-# In the background: a signal is acted on at once.
-client() { # DOCKER'S AND THE PROGRAM'S ARGUMENTS
-  docker run --rm --name base-backup --network none --user 999:999 --cap-drop ALL \
-    --security-opt no-new-privileges:true --security-opt label=disable "$@" 9>&- &
-  wait $!
-}
-
 # --- what there is ---
-
-# Oldest first.
-ids() {
-  for info in "$bases"/*/info; do
-    [ -f "$info" ] || continue
-    id=${info%/info}
-    echo "${id##*/}"
-  done
-}
-
-value() { # ID KEY
-  sed -n "s/^$2=//p" "$bases/$1/info"
-}
-
-older() { # TEXT TEXT
-  LC_ALL=C expr "x$1" \< "x$2" >/dev/null
-}
 
 newest_full() {
   found=
@@ -107,7 +84,7 @@ backup() { # [INCREMENTAL ARGUMENT...]
   rm -rf "$new"
   mkdir -p "$new/data"
   chown 999:999 "$new/data"
-  client --volume "$socket:/var/run/postgresql" --volume "$new/data:/backup" ${1:+--volume "$bases/$newest/data:/parent:ro"} \
+  in_client --volume "$socket:/var/run/postgresql" --volume "$new/data:/backup" ${1:+--volume "$bases/$newest/data:/parent:ro"} \
     --entrypoint pg_basebackup "$POSTGRES_IMAGE" --pgdata=/backup --format=plain --wal-method=none --checkpoint=fast --label="$id" \
     --no-password --dbname='host=/var/run/postgresql user=platform_backup' "$@" 2>"$new/said"
 }
@@ -148,7 +125,7 @@ tidy() {
   (
     flock --nonblock 8 || exit 0
     retention
-  ) 8>"$srv/run/locks/pitr"
+  ) 8>"$locks/pitr"
 }
 
 # --- the backup ---
@@ -199,7 +176,7 @@ if [ "$kind" = full ]; then
   backup || fail "pg_basebackup failed: $(last_line)"
 fi
 rm "$new/said"
-client --volume "$new/data:/backup:ro" --entrypoint pg_verifybackup "$POSTGRES_IMAGE" --quiet --exit-on-error --no-parse-wal /backup ||
+in_client --volume "$new/data:/backup:ro" --entrypoint pg_verifybackup "$POSTGRES_IMAGE" --quiet --exit-on-error --no-parse-wal /backup ||
   fail "the base backup just made is damaged (pg_verifybackup says so above); nothing was kept"
 
 # It is good only with the WAL that was written meanwhile.

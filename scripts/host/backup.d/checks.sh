@@ -32,7 +32,7 @@ job() { # CHECK STATE LIMIT UNIT MAKE-TARGET FAILED: how bad it is that the last
     late=warn remedy="no timer here: run make $5"
   fi
   if [ -z "$good" ]; then
-    young=$(($(date +%s) - $(date -r "$srv/.central-data-platform" +%s)))
+    young=$(seconds_since "$(date -r "$srv/.central-data-platform" +%s)")
     [ "$young" -gt "$3" ] || late=warn
     if [ "$last" = fail ]; then
       check "$1" fail "none has succeeded yet, and the last run failed: $last_detail"

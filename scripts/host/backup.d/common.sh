@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# shellcheck disable=SC2034,SC2154 # $tab is for who reads this; $bases and $client are set by them
 # What the backup scripts share. Read by each of them at its start, from the folder where it is installed.
 #
 # It names the folders ($srv, $backups), reads the settings that the program has written, and defines what they all do.
@@ -8,6 +9,8 @@ apps=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 apps=${apps%/backup.d}
 srv=$(dirname "$apps")
 backups=$srv/backups
+locks=$srv/run/locks
+tab=$(printf '\t')
 me=$(basename "$0" .sh)
 
 fail() {
@@ -38,11 +41,22 @@ record() { # NAME ok|fail DETAIL
   mv -f "$backups/state/$1.new" "$backups/state/$1"
 }
 
+json_text() {
+  printf '%s' "$1" | LC_ALL=C tr -d '\000-\037\177' | sed 's/\\/\\\\/g; s/"/\\"/g'
+}
+
 # Until this process ends, nobody else has the lock; what it starts must not keep it (9>&-).
 lock() { # NAME
-  mkdir -p "$srv/run/locks"
-  exec 9>"$srv/run/locks/$1"
-  flock --nonblock 9 || fail "another $1 is running (lock $srv/run/locks/$1); wait until it has ended"
+  mkdir -p "$locks"
+  exec 9>"$locks/$1"
+  flock --nonblock 9 || fail "another $1 is running (lock $locks/$1); wait until it has ended"
+}
+
+# Dumps are made, or something is restored: never both. What runs long, and must not keep the lock, is started with 7>&-.
+only_one() {
+  mkdir -p "$locks"
+  exec 7>"$locks/dumps"
+  flock --nonblock 7 || fail "a backup or a restore is running (lock $locks/dumps); wait until it has ended"
 }
 
 # This superuser is in databases where somebody else says what a name means: options of the connection come before that.
@@ -87,4 +101,30 @@ need_space() { # PATH BYTES WHAT
 
 seconds_since() { # UNIX SECONDS
   echo $(($(date +%s) - $1))
+}
+
+# --- base backups, in $bases, and PostgreSQL's programs that work on them, in a container named $client ---
+
+# In the background: a signal is acted on at once.
+in_client() { # DOCKER'S AND THE PROGRAM'S ARGUMENTS
+  docker run --rm --name "$client" --network none --user 999:999 --cap-drop ALL \
+    --security-opt no-new-privileges:true --security-opt label=disable "$@" 9>&- &
+  wait $!
+}
+
+# Oldest first.
+ids() {
+  for info in "$bases"/*/info; do
+    [ -f "$info" ] || continue
+    info=${info%/info}
+    echo "${info##*/}"
+  done
+}
+
+value() { # ID KEY
+  sed -n "s/^$2=//p" "$bases/$1/info"
+}
+
+older() { # TEXT TEXT
+  LC_ALL=C expr "x$1" \< "x$2" >/dev/null
 }

@@ -2,18 +2,9 @@
 # shellcheck disable=SC2154,SC2034 # $srv and $backups are common.sh's; what is set here is read by the scripts
 # What the scripts of the dumps share: backup.sh, restore.sh and restore-redis.sh.
 dumps=$backups/dumps
-locks=$srv/run/locks
 now=$(date -u +%Y%m%dT%H%M%SZ)
-tab=$(printf '\t')
 
 # --- One at a time, and nothing left of a run however it ended ---
-
-# Dumps are made, or something is restored: never both. What runs long, and must not keep the lock, is started with 7>&-.
-only_one() {
-  mkdir -p "$locks"
-  exec 7>"$locks/dumps"
-  flock --nonblock 7 || fail "a backup or a restore is running (lock $locks/dumps); wait until it has ended"
-}
 
 # kill -9 is seen by no trap. A process in a session of its own waits for the lock, which it gets when this one has ended, and
 # then runs `this script --clean-up ARGUMENT...`; meanwhile nobody else begins.
@@ -32,6 +23,11 @@ end_sessions() { # APPLICATION NAME
   psql_in postgres --set=application="$1" >/dev/null 2>&1 <<'SQL' || :
 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = :'application';
 SQL
+}
+
+require_postgres() {
+  [ "$(docker container inspect --format '{{.State.Running}}' postgres-db 2>/dev/null)" = true ] ||
+    fail "postgres-db is not running; start it: cd $apps/postgres-stack && sudo docker compose --env-file ../../config/platform.env up -d"
 }
 
 # --- Runs ---

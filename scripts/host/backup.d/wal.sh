@@ -143,9 +143,9 @@ case ${1:-} in
   *) usage ;;
 esac
 
-mkdir -p "$srv/run/locks"
-exec 9>"$srv/run/locks/wal"
-flock --timeout 60 9 || fail "another wal.sh is running (lock $srv/run/locks/wal); wait until it has ended"
+mkdir -p "$locks"
+exec 9>"$locks/wal"
+flock --timeout 60 9 || fail "another wal.sh is running (lock $locks/wal); wait until it has ended"
 if [ "${1:-}" = anew ]; then
   begin_anew
   exit
@@ -154,7 +154,7 @@ fi
 # Whoever was cut off while data changed places has left the platform down.
 [ ! -e "$srv/data/.postgres-swap" ] || "$apps/pitr.sh" settle 9>&- || :
 for left in "$srv"/data/redis_before_*/.unproven; do
-  [ ! -e "$left" ] || flock --nonblock "$srv/run/locks/dumps" sh "$apps/restore-redis.sh" --clean-up "${left%/.unproven}" 9>&- || :
+  [ ! -e "$left" ] || flock --nonblock "$locks/dumps" sh "$apps/restore-redis.sh" --clean-up "${left%/.unproven}" 9>&- || :
 done
 
 healed=
