@@ -24,6 +24,8 @@ QUERIES = [
 @pytest.fixture(scope="module")
 def off(running: Platform) -> Iterator[OffSite]:
     """A platform with a table, a key in Redis and a backup that is off-site."""
+    # Keys of other tests are not counted here.
+    running.redis().flushall()
     with off_site(running) as made:
         running.psql(
             "SET ROLE librarian_owner; CREATE TABLE drilled AS SELECT generate_series(1, 500) AS id; "
@@ -43,14 +45,17 @@ def off(running: Platform) -> Iterator[OffSite]:
 def small(off: OffSite) -> Iterator[Path]:
     """No off-site store, and a run of the database that matters alone, which a test may tamper with."""
     store = off.store.repository
-    newest = max(path for path in (off.backups / "dumps").iterdir() if path.name[0].isdigit())
+    # One from the future is taken only where there is no other: all of them step aside, those of other tests too.
+    others = sorted(path for path in (off.backups / "dumps").iterdir() if path.name[0].isdigit())
+    newest = others[-1]
     folder = newest.with_name("20991231T235959Z")
     shutil.copytree(newest, folder)
     listed = (folder / "databases.tsv").read_text().splitlines(keepends=True)
     (folder / "databases.tsv").write_text(
         "".join(line for line in listed if line.startswith(("librarian\t", "postgres\t")))
     )
-    newest.rename(newest.with_name(f".{newest.name}"))
+    for other in others:
+        other.rename(other.with_name(f".{other.name}"))
     off.write_settings(OFFSITE="")
     _sum(folder)
     try:
@@ -58,7 +63,8 @@ def small(off: OffSite) -> Iterator[Path]:
     finally:
         off.write_settings(OFFSITE=store)
         shutil.rmtree(folder)
-        newest.with_name(f".{newest.name}").rename(newest)
+        for other in others:
+            other.with_name(f".{other.name}").rename(other)
 
 
 def _sum(folder: Path) -> None:
