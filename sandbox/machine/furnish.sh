@@ -26,9 +26,12 @@ rename_unit() { # OLD NEW
   chroot "$root" systemctl --quiet enable "$2"
 }
 
+# The shim asks it about what is the container's own.
+mv "$root/usr/sbin/sysctl" "$root/usr/lib/cdp-sim-sysctl"
 # The simulated packages bring their own.
 rm -f "$root/etc/default/docker"
 cp -a --no-preserve=ownership "$here/files/." "$root/"
+mv "$root/usr/lib/cdp-sim-sysctl" "$root/usr/lib/cdp-sim/sysctl"
 
 # A machine makes these for itself.
 rm -f "$root"/etc/ssh/ssh_host_* "$root"/etc/ssl/private/ssl-cert-snakeoil.key
