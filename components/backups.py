@@ -8,7 +8,7 @@ import pulumi
 
 from components.config import ALERT_WEBHOOK, BACKUP_KEY, OFFSITE_KEYS
 from components.container import ServiceArgs, ServiceContainer, image_for
-from components.files import HostFile, write_file
+from components.files import HostFile, write_files
 from components.hosts.base import SCRIPTS, Step, script_text
 from components.render import backups as text
 from components.render.services import wal_service
@@ -49,9 +49,14 @@ class Backups(pulumi.ComponentResource):
             [args.database],
             opts=pulumi.ResourceOptions(parent=self),
         )
+        files = {
+            "scripts": _scripts(),
+            "settings": _settings_files(args, self.service.image),
+            "keys": _key_files(args),
+        }
         written = [
-            write_file(f"{name}-{file.path.rpartition('/')[2]}", host, settings.srv_root, file, first)
-            for file in [*_settings_files(args, self.service.image), *_scripts()]
+            write_files(f"{name}-{what}", host, settings.srv_root, of_a_kind, first)
+            for what, of_a_kind in files.items()
         ]
         for step in steps(settings):
             host.run(
@@ -70,14 +75,24 @@ def steps(settings: Settings) -> list[Step]:
     tools = {"none": [], "s3": ["restic"], "bucket": ["restic", "rclone"]}[settings.offsite.kind]
     if settings.alerts.email and "rclone" not in tools:
         tools = [*tools, "rclone"]
-    backups = settings.backups
-    texts = units(
-        settings.srv_root, backup_at=backups.at, drill_day=backups.drill_day, drill_at=backups.drill_at
+    timers = Step(
+        script="install-timers.sh", arguments=[settings.srv_root], stdin=framed(timer_units(settings))
     )
-    timers = Step(script="install-timers.sh", arguments=[settings.srv_root], stdin=framed(texts))
     if not tools:
         return [timers]
     return [Step(script="install-backup-tools.sh", arguments=tools), timers]
+
+
+def timer_units(settings: Settings) -> dict[str, str]:
+    """The text of each unit that install-timers.sh takes, by its name."""
+    backups = settings.backups
+    return units(
+        settings.srv_root,
+        backup_at=backups.at,
+        drill_day=backups.drill_day,
+        drill_at=backups.drill_at,
+        metrics=settings.monitoring.enabled,
+    )
 
 
 def _scripts() -> list[HostFile]:
@@ -86,7 +101,7 @@ def _scripts() -> list[HostFile]:
 
 
 def _settings_files(args: BackupsArgs, postgres: pulumi.Output[str]) -> Sequence[HostFile]:
-    settings, host, known = args.service.settings, args.service.host, args.service.secrets.optional
+    settings, host = args.service.settings, args.service.host
     images = {"postgres": postgres, "redis": image_for(host, args.catalogue.redis)}
     bucket = pulumi.Output.from_input(None) if host.bucket is None else pulumi.Output.all(**host.bucket)
 
@@ -98,14 +113,6 @@ def _settings_files(args: BackupsArgs, postgres: pulumi.Output[str]) -> Sequence
             bucket=text.Bucket(**found["bucket"]) if found["bucket"] else None,
         )
 
-    offsite = [known[key] for key in OFFSITE_KEYS if key in known]
-    secret = {
-        "key": known.get(BACKUP_KEY),
-        "s3-credentials": pulumi.Output.all(*offsite).apply(lambda keys: text.s3_credentials(*keys))
-        if len(offsite) == len(OFFSITE_KEYS)
-        else None,
-        "webhook": known[ALERT_WEBHOOK].apply(text.curl_config) if ALERT_WEBHOOK in known else None,
-    }
     return [
         HostFile(
             path="config/backup/backup.env",
@@ -114,11 +121,21 @@ def _settings_files(args: BackupsArgs, postgres: pulumi.Output[str]) -> Sequence
         HostFile(
             path="config/backup/drill-queries.tsv", content=text.drill_queries(settings.application_list)
         ),
-        # Empty where the stack has none: what it had before does not stay.
-        *(
-            HostFile(
-                path=f"config/backup/{file}", content=content or "", mode="0600", secret=content is not None
-            )
-            for file, content in secret.items()
-        ),
+    ]
+
+
+def _key_files(args: BackupsArgs) -> Sequence[HostFile]:
+    known = args.service.secrets.optional
+    offsite = [known[key] for key in OFFSITE_KEYS if key in known]
+    secret = {
+        "key": known.get(BACKUP_KEY),
+        "s3-credentials": pulumi.Output.all(*offsite).apply(lambda keys: text.s3_credentials(*keys))
+        if len(offsite) == len(OFFSITE_KEYS)
+        else None,
+        "webhook": known[ALERT_WEBHOOK].apply(text.curl_config) if ALERT_WEBHOOK in known else None,
+    }
+    # Empty where the stack has none: what it had before does not stay.
+    return [
+        HostFile(path=f"config/backup/{file}", content=content or "", mode="0600")
+        for file, content in secret.items()
     ]

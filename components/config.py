@@ -25,7 +25,9 @@ BACKUP_KEY, OFFSITE_KEYS, ALERT_WEBHOOK = (
     ("offsiteAccessKey", "offsiteSecretKey"),
     "alertWebhook",
 )
-OPTIONAL_SECRET_KEYS = (BACKUP_KEY, *OFFSITE_KEYS, ALERT_WEBHOOK)
+# Of Grafana's user admin.
+GRAFANA_PASSWORD = "grafanaPassword"  # noqa: S105
+OPTIONAL_SECRET_KEYS = (BACKUP_KEY, *OFFSITE_KEYS, ALERT_WEBHOOK, GRAFANA_PASSWORD)
 _SECRETS = (*SECRET_KEYS, *OPTIONAL_SECRET_KEYS, APPLICATION_PASSWORDS)
 
 
@@ -60,7 +62,13 @@ def load(today: date | None = None) -> tuple[Settings, ImageCatalogue, Secrets]:
             )
         settings = parse(Settings, plain, where=f"{PROJECT}:", others=_SECRETS)
         secrets = _secrets(settings, today or datetime.now(UTC).date())
-        return settings, _catalogue(settings.image_catalogue), secrets
+        catalogue = _catalogue(settings.image_catalogue)
+        if missing := catalogue.unpinned(settings.monitoring.images):
+            raise SettingsError(
+                f"{PROJECT}:monitoring.enabled needs images that {settings.image_catalogue} does not pin ({', '.join(missing)}); "
+                "run make pin-images where the registries can be reached, look at the difference, and run the same command again"
+            )
+        return settings, catalogue, secrets
     except SettingsError as error:
         raise pulumi.RunError(str(error)) from None
 
@@ -151,6 +159,8 @@ def _needed(settings: Settings) -> dict[str, str]:
         needed[BACKUP_KEY] = ", with which backups are encrypted before they leave the host (backups.offsite)"
     if settings.offsite.kind == "s3":
         needed |= dict.fromkeys(OFFSITE_KEYS, ", which backups.offsite of kind s3 needs")
+    if settings.monitoring.with_grafana:
+        needed[GRAFANA_PASSWORD] = ", with which Grafana's user admin logs in (monitoring.grafana)"
     return needed
 
 

@@ -7,6 +7,7 @@ import pulumi
 import pulumi_docker as docker
 
 from components.config import Secrets
+from components.hold import Hold
 from components.hosts.base import Host
 from components.render import service as text
 from components.render.service import Service
@@ -43,7 +44,7 @@ def image_for(host: Host, image: Image) -> pulumi.Output[str]:
 
 
 class ServiceContainer(pulumi.ComponentResource):
-    """One container, healthy when it has been made; `after` is what it needs to start."""
+    """One container, healthy when it has been made; `after` is what it needs to start, `hold` what has to be done last before that."""
 
     service: Service
     image: pulumi.Output[str]
@@ -56,6 +57,7 @@ class ServiceContainer(pulumi.ComponentResource):
         args: ServiceArgs,
         after: Sequence[pulumi.Resource],
         opts: pulumi.ResourceOptions | None = None,
+        hold: Hold | None = None,
     ) -> None:
         super().__init__("central-data-platform:components:ServiceContainer", name, {}, opts)
         self.service = service
@@ -64,7 +66,13 @@ class ServiceContainer(pulumi.ComponentResource):
             args.host.bound, pulumi.ResourceOptions(parent=self, provider=args.host.provider)
         )
         self.image = image_for(args.host, args.image)
-        pulled = docker.RemoteImage(f"{name}-image", name=self.image, keep_locally=True, opts=on_host)
+        pulled = docker.RemoteImage(
+            f"{name}-image",
+            name=self.image,
+            keep_locally=True,
+            # Among them is that somebody has looked at the image.
+            opts=pulumi.ResourceOptions.merge(on_host, pulumi.ResourceOptions(depends_on=args.after)),
+        )
         config_hash = args.host.run(
             f"{name}-hash",
             "compose-hash.sh",
@@ -80,6 +88,8 @@ class ServiceContainer(pulumi.ComponentResource):
                 )
             )
         )
+        if hold:
+            after = [*after, hold(config_hash.stdout.apply(str.strip), [*after, pulled])]
         self.container = docker.Container(
             f"{name}-container",
             name=service.name,
@@ -100,6 +110,7 @@ class ServiceContainer(pulumi.ComponentResource):
                 drops=["ALL"], adds=[f"CAP_{c}" for c in service.capabilities] or None
             ),
             security_opts=list(service.security_options),
+            envs=[f"{name}={value}" for name, value in service.environment] or None,
             log_driver="json-file",
             log_opts=text.LOG_OPTIONS,
             ports=[

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from components.model import Address, Model, Subnet
+from components.tuning import Disk
 
 # What the platform's images are pinned for; every other shape of OCI is x86.
 ARM_SHAPES = ("VM.Standard.A1.Flex", "VM.Standard.A2.Flex", "VM.Standard.A4.Flex")
@@ -52,6 +53,20 @@ class LocalHostSettings(Model):
     socket: str = Field(default="unix:///var/run/docker.sock", pattern=r"^unix:///\S+$")
     # The platform's files belong to root; a workstation's user reaches them by `sudo -n`.
     sudo: bool = False
+    # What of this machine the platform may count on, since a preview measures nothing; the disk is that of srvRoot.
+    cpus: int = Field(default=2, ge=1, le=1024)
+    memory_gib: int = Field(default=3, ge=1, le=32_768)
+    disk_gib: int = Field(default=20, ge=5)
+
+    @property
+    def shape_is_known(self) -> bool:
+        """Whether the memory has been said, so that numbers can be held against it."""
+        return "memory_gib" in self.model_fields_set
+
+    @property
+    def disk(self) -> Disk:
+        """What a workstation usually has."""
+        return "ssd"
 
     @property
     def own_address(self) -> IPv4Address:
@@ -78,6 +93,10 @@ class VcnSettings(Model):
             )
         if not self.subnet.subnet_of(self.cidr):
             raise ValueError(f"subnet {self.subnet} is not part of cidr {self.cidr}; write a part of it")
+        if self.subnet.prefixlen > 30:
+            raise ValueError(
+                f"subnet {self.subnet} has no address for a host, of which OCI keeps three; write a prefix of /30 or shorter"
+            )
         return self
 
 
@@ -99,6 +118,8 @@ class OciHostSettings(Model):
     memory_gib: int = Field(default=12, ge=2, le=946)
     boot_volume_gib: int = Field(default=50, ge=50, le=32_768)
     data_volume_gib: int = Field(default=100, ge=50, le=32_768)
+    # Its performance: lower cost, balanced, higher. More needs several paths to the volume.
+    data_volume_vpus: Literal[0, 10, 20] = 10
     # A volume that exists, to use in place of a new one.
     data_volume_id: str | None = Field(default=None, pattern=ocid("volume"))
 
@@ -126,14 +147,34 @@ class OciHostSettings(Model):
     )
 
     @property
+    def cpus(self) -> int:
+        """Processors as Linux counts them: one for an OCPU of A1, two of the later ones (OCI documentation, Compute Shapes)."""
+        return self.ocpus * (1 if self.shape == ARM_SHAPES[0] else 2)
+
+    @property
+    def shape_is_known(self) -> bool:
+        """The machine is made as it is said."""
+        return True
+
+    @property
+    def disk(self) -> Disk:
+        """A block volume is reached over the network; the one of lower cost is as slow as a hard disk."""
+        return "network" if self.data_volume_vpus else "hdd"
+
+    @property
+    def disk_gib(self) -> int:
+        """The data volume's size."""
+        return self.data_volume_gib
+
+    @property
     def ssh_public_keys(self) -> list[str]:
         """All keys that may log in."""
         return [self.ssh_public_key, *self.more_ssh_public_keys]
 
     @property
     def own_address(self) -> IPv4Address:
-        """The host's private address as said, or the subnet's tenth."""
-        return self.private_address or self.vcn.subnet[10]
+        """The host's private address as said, or the subnet's tenth; of a small one, the last that a host may have."""
+        return self.private_address or self.vcn.subnet[min(10, self.vcn.subnet.num_addresses - 2)]
 
     @property
     def grouped_clients(self) -> list[IPv4Network]:

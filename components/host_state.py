@@ -20,8 +20,10 @@ PASSED_ON = ("PATH", "HOME", "SSH_AUTH_SOCK")
 PATIENCE_SECONDS = 900
 # With which ssh ends when it is not the script that has failed (ssh(1), EXIT STATUS).
 SSH_FAILURE = 255
-# What a host command is made from; a change of any of them runs `apply` again.
-INPUTS = ("apply", "check", "stdin", "triggers")
+# What a host command is made from; a change of any of them brings it about again.
+INPUTS = ("words", "stdin", "triggers")
+# Stands in `words` for what the script shall do: `apply` or `check`. The state holds a script's text once, not once for each.
+ACTION = "%ACTION%"
 
 
 class ScriptFailed(Exception):
@@ -33,7 +35,7 @@ class HostUnreachable(ScriptFailed):
 
 
 class _HostStateProvider(dynamic.ResourceProvider):
-    """`apply` and `check` are words to start; both read `stdin`. `check` prints a line for each difference."""
+    """`words` are started with `apply` and with `check`; both read `stdin`, and `check` prints a line for each difference."""
 
     def create(self, props: dict[str, Any]) -> dynamic.CreateResult:
         return dynamic.CreateResult("host-state", _applied(props))
@@ -42,7 +44,9 @@ class _HostStateProvider(dynamic.ResourceProvider):
         return dynamic.UpdateResult(_applied(_news))
 
     def read(self, id_: str, props: dict[str, Any]) -> dynamic.ReadResult:
-        return dynamic.ReadResult(id_, {**props, "differences": _differences(props)})
+        # What an earlier version of this program has made is brought about again by the next `up`.
+        found = _differences(props) if "words" in props else []
+        return dynamic.ReadResult(id_, {**props, "differences": found})
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> dynamic.DiffResult:
         changed = any(_olds.get(name) != _news.get(name) for name in INPUTS)
@@ -50,7 +54,7 @@ class _HostStateProvider(dynamic.ResourceProvider):
 
 
 def _applied(props: Mapping[str, Any]) -> dict[str, Any]:
-    _run(props["apply"], props)
+    _run("apply", props)
     if left := _differences(props):
         _fail(
             ScriptFailed,
@@ -60,10 +64,11 @@ def _applied(props: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _differences(props: Mapping[str, Any]) -> list[str]:
-    return _run(props["check"], props).splitlines()
+    return _run("check", props).splitlines()
 
 
-def _run(words: Sequence[str], props: Mapping[str, Any]) -> str:
+def _run(action: str, props: Mapping[str, Any]) -> str:
+    words = [word.replace(ACTION, action) for word in props["words"]]
     try:
         ran = subprocess.run(
             words,
@@ -107,8 +112,7 @@ class HostState(dynamic.Resource, module="host", name="State"):
         self,
         name: str,
         *,
-        apply: pulumi.Output[list[str]],
-        check: pulumi.Output[list[str]],
+        words: pulumi.Output[list[str]],
         stdin: pulumi.Input[str] = "",
         triggers: Sequence[pulumi.Input[str]],
         opts: pulumi.ResourceOptions | None = None,
@@ -117,8 +121,7 @@ class HostState(dynamic.Resource, module="host", name="State"):
             _HostStateProvider(),
             name,
             {
-                "apply": apply,
-                "check": check,
+                "words": words,
                 "stdin": stdin,
                 "triggers": list(triggers),
                 # Filled by the provider.

@@ -3,7 +3,7 @@
 import pulumi
 
 from components.container import ServiceArgs, ServiceContainer
-from components.files import HostFile, write_file
+from components.files import HostFile, checksums, write_files
 from components.hosts.base import keep
 from components.render import pgbouncer as text
 from components.render.passwords import PasswordFile, password_list
@@ -34,20 +34,19 @@ class Pgbouncer(pulumi.ComponentResource):
         files = [
             HostFile(
                 path="config/pgbouncer/pgbouncer.ini",
-                content=text.pgbouncer_ini(settings.pgbouncer, settings.application_list),
+                content=text.pgbouncer_ini(settings),
             ),
             HostFile(path="config/pgbouncer/pg_hba.conf", content=text.pgbouncer_hba(settings)),
         ]
-        written = [
-            write_file(
-                f"{name}-{file.path.rpartition('/')[2]}",
-                host,
-                settings.srv_root,
-                file,
-                opts=pulumi.ResourceOptions(parent=self, depends_on=args.after),
-            )
-            for file in files
-        ]
+        if settings.monitoring.enabled:
+            files.append(HostFile(path="config/pgbouncer/pg_ident.conf", content=text.pgbouncer_ident()))
+        written = write_files(
+            f"{name}-files",
+            host,
+            settings.srv_root,
+            files,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=args.after),
+        )
         # The role that looks the others up: a running PgBouncer and PostgreSQL change its password in one step.
         password = keep(
             host,
@@ -61,14 +60,16 @@ class Pgbouncer(pulumi.ComponentResource):
             name,
             pgbouncer_service(settings),
             args,
-            [*written, password],
+            [written, password],
             opts=pulumi.ResourceOptions(parent=self),
         )
-        reloaded = host.run(
-            f"{name}-reload",
-            "reload-pgbouncer.sh",
-            triggers=[file.content for file in files],
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.service.container, *written]),
+        reloaded = keep(
+            host,
+            f"{name}-running",
+            "pgbouncer-running.sh",
+            settings.srv_root,
+            stdin=checksums(settings.srv_root, files),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.service.container, written]),
         )
         self.ready = host.run(
             f"{name}-certificate",

@@ -6,16 +6,18 @@ from datetime import UTC, datetime
 import pulumi
 
 from components.application import Application, ApplicationArgs
-from components.backups import Backups, BackupsArgs, steps
+from components.backups import Backups, BackupsArgs, steps, timer_units
 from components.config import Secrets
-from components.container import ServiceArgs
-from components.files import HostFile, write_file
-from components.hosts.base import Host, script_text
+from components.container import ServiceArgs, image_for
+from components.files import HostFile, write_files
+from components.hosts.base import SCRIPTS, Host, keep, script_text
+from components.images import checked_images
+from components.monitoring import Monitoring, MonitoringArgs
 from components.network import Network, NetworkArgs
 from components.pgbouncer import Pgbouncer
 from components.postgres import Postgres
 from components.redis import Redis
-from components.render.machine import bootstrap_sh
+from components.render.machine import FILES, UNITS, bootstrap_sh, machine_list
 from components.render.service import COMPOSE_PROJECT, compose_file
 from components.render.waivers import waivers_tsv
 from components.secrets_file import SecretsFile, SecretsFileArgs
@@ -23,7 +25,15 @@ from components.settings import Image, ImageCatalogue, Settings
 from components.tls import Tls, TlsArgs
 
 # Operators run these by hand, from /srv/apps.
-INSTALLED_SCRIPTS = ("drop-application.sh", "pooler.sh", "status.sh")
+INSTALLED_SCRIPTS = (
+    "drop-application.sh",
+    "pooler.sh",
+    "status.sh",
+    "upgrade-postgres.sh",
+    "upgrade-redis.sh",
+    # What status.sh looks at, a file for each subject.
+    *sorted(f"status.d/{path.name}" for path in (SCRIPTS / "host/status.d").glob("*.sh")),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +67,17 @@ class CentralDataPlatform(pulumi.ComponentResource):
             # It holds the data directories.
             opts=pulumi.ResourceOptions(parent=self, protect=True),
         )
-        in_tree = pulumi.ResourceOptions(parent=self, depends_on=[tree])
+        images = checked_images(f"{name}-images", host, args.catalogue, settings.monitoring.images, mine)
+        versions = host.run(
+            f"{name}-versions",
+            "check-data-versions.sh",
+            settings.srv_root,
+            image_for(host, args.catalogue.postgres),
+            image_for(host, args.catalogue.redis),
+            # Before anything that names an image is written.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[tree, images]),
+        )
+        in_tree = pulumi.ResourceOptions(parent=self, depends_on=[tree, versions])
         network = Network(
             f"{name}-network",
             NetworkArgs(settings=settings.network, srv_root=settings.srv_root, host=host),
@@ -81,6 +101,15 @@ class CentralDataPlatform(pulumi.ComponentResource):
         )
         self.ca_certificate = tls.ca_certificate
 
+        scripts = {script: script_text(script) for script in INSTALLED_SCRIPTS} | _bootstrap(host, settings)
+        installed = write_files(
+            f"{name}-scripts",
+            host,
+            settings.srv_root,
+            [HostFile(path=f"apps/{path}", content=text, mode="0755") for path, text in scripts.items()],
+            in_tree,
+        )
+
         def service_args(image: Image) -> ServiceArgs:
             return ServiceArgs(
                 settings=settings,
@@ -88,7 +117,7 @@ class CentralDataPlatform(pulumi.ComponentResource):
                 image=image,
                 host=host,
                 network=network.network_name,
-                after=[secrets_file, tls],
+                after=[secrets_file, tls, versions, installed],
             )
 
         postgres = Postgres(f"{name}-postgres", service_args(args.catalogue.postgres), tls.certificates, mine)
@@ -117,41 +146,37 @@ class CentralDataPlatform(pulumi.ComponentResource):
         )
 
         running = [postgres.service, redis.service, pgbouncer.service, backups.service]
+        if settings.monitoring.enabled:
+            running += Monitoring(
+                f"{name}-monitoring",
+                MonitoringArgs(
+                    service=service_args(args.catalogue.postgres), catalogue=args.catalogue, servers=after
+                ),
+                mine,
+            ).services
         self.images = {made.service.name: made.image for made in running}
         self.containers = {made.service.name: made.container.id for made in running}
 
-        write_file(
-            f"{name}-compose",
-            host,
-            settings.srv_root,
-            HostFile(
-                path=f"apps/{COMPOSE_PROJECT}/docker-compose.yml",
-                content=pulumi.Output.all(**self.images).apply(
-                    lambda images: compose_file(
-                        [(made.service, images[made.service.name]) for made in running],
-                        settings.network,
-                        srv_root=settings.srv_root,
-                    )
-                ),
+        compose = HostFile(
+            path=f"apps/{COMPOSE_PROJECT}/docker-compose.yml",
+            content=pulumi.Output.all(**self.images).apply(
+                lambda images: compose_file(
+                    [(made.service, images[made.service.name]) for made in running],
+                    settings.network,
+                    srv_root=settings.srv_root,
+                )
             ),
-            in_tree,
         )
-        write_file(
-            f"{name}-waivers",
-            host,
-            settings.srv_root,
-            HostFile(path="config/waivers.tsv", content=waivers_tsv(settings.application_list)),
-            in_tree,
-        )
-        for script in INSTALLED_SCRIPTS:
-            write_file(
-                f"{name}-{script}",
-                host,
-                settings.srv_root,
-                HostFile(path=f"apps/{script}", content=script_text(script), mode="0755"),
-                in_tree,
+        waivers = HostFile(path="config/waivers.tsv", content=waivers_tsv(settings.application_list))
+        for what, file in {"compose": compose, "waivers": waivers}.items():
+            write_files(f"{name}-{what}", host, settings.srv_root, [file], in_tree)
+        if host.preparation:
+            # Timers are the last that is made outside srvRoot.
+            prepared = pulumi.ResourceOptions(parent=self, depends_on=[installed, backups])
+            listed = _outside(host, settings)
+            keep(
+                host, f"{name}-machine", "machine-running.sh", settings.srv_root, stdin=listed, opts=prepared
             )
-        _write_bootstrap(name, host, settings, in_tree)
         self.register_outputs({"containers": self.containers, "images": self.images})
 
 
@@ -178,17 +203,19 @@ def _place_applications(
     ]
 
 
-def _write_bootstrap(name: str, host: Host, settings: Settings, opts: pulumi.ResourceOptions) -> None:
+def _outside(host: Host, settings: Settings) -> str:
+    """What machine-running.sh has to find outside srvRoot."""
+    given = {step.script: step.stdin for step in host.preparation}
+    files = {path: text for script, path in FILES.items() if (text := given.get(script))}
+    timers = timer_units(settings)
+    files |= {f"/etc/systemd/system/{unit}": text for unit, text in timers.items()}
+    return machine_list(files, [*UNITS, *(unit for unit in timers if unit.endswith(".timer"))])
+
+
+def _bootstrap(host: Host, settings: Settings) -> dict[str, str]:
     """What lives outside srvRoot, as scripts inside it: an archive of srvRoot is enough for another machine."""
     if not host.preparation:
-        return
+        return {}
     needed = [(step.script, step.arguments, step.stdin) for step in [*host.preparation, *steps(settings)]]
     scripts = {f"bootstrap.d/{script}": script_text(script) for script, _, _ in needed}
-    for path, text in {**scripts, "bootstrap.sh": bootstrap_sh(needed)}.items():
-        write_file(
-            f"{name}-{path.rpartition('/')[2]}",
-            host,
-            settings.srv_root,
-            HostFile(path=f"apps/{path}", content=text, mode="0755"),
-            opts,
-        )
+    return {**scripts, "bootstrap.sh": bootstrap_sh(needed)}

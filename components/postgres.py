@@ -3,9 +3,11 @@
 import pulumi
 
 from components.container import ServiceArgs, ServiceContainer, image_for
-from components.files import HostFile, write_file
+from components.files import HostFile, checksums, write_files
+from components.hold import hold_clients
 from components.hosts.base import keep
 from components.render import postgres as text
+from components.render.monitoring import role_sql
 from components.render.passwords import password_list
 from components.render.services import postgres_service
 from components.verifiers import verifier
@@ -30,21 +32,15 @@ class Postgres(pulumi.ComponentResource):
         settings, host = args.settings, args.host
         first = pulumi.ResourceOptions(parent=self, depends_on=args.after)
 
-        files = {
-            "postgresql.conf": text.postgresql_conf(settings.postgres),
-            "pg_hba.conf": text.pg_hba_conf(settings),
-            "pg_ident.conf": text.pg_ident_conf(),
-        }
-        written = [
-            write_file(
-                f"{name}-{file}",
-                host,
-                settings.srv_root,
-                HostFile(path=f"config/postgres/{file}", content=content),
-                opts=first,
-            )
-            for file, content in files.items()
+        files = [
+            HostFile(path="config/postgres/postgresql.conf", content=text.postgresql_conf(settings.postgres)),
+            HostFile(path="config/postgres/pg_hba.conf", content=text.pg_hba_conf(settings)),
+            HostFile(
+                path="config/postgres/pg_ident.conf",
+                content=text.pg_ident_conf(monitored=settings.monitoring.enabled),
+            ),
         ]
+        written = write_files(f"{name}-files", host, settings.srv_root, files, opts=first)
         cluster = host.run(
             f"{name}-cluster",
             "init-postgres.sh",
@@ -58,8 +54,9 @@ class Postgres(pulumi.ComponentResource):
             name,
             postgres_service(settings),
             args,
-            [*written, cluster],
+            [written, cluster],
             opts=pulumi.ResourceOptions(parent=self),
+            hold=hold_clients(name, host, settings.pgbouncer, pulumi.ResourceOptions(parent=self)),
         )
         running = pulumi.ResourceOptions(parent=self, depends_on=[self.service.container])
         # Before pg_hba.conf forgets in what bounds they were.
@@ -71,10 +68,11 @@ class Postgres(pulumi.ComponentResource):
             *(f"{a.name}/{a.login}" for a in settings.application_list),
             opts=running,
         )
-        reloaded = host.run(
-            f"{name}-reload",
-            "reload-postgres.sh",
-            triggers=list(files.values()),
+        reloaded = keep(
+            host,
+            f"{name}-running",
+            "postgres-running.sh",
+            stdin=checksums(settings.srv_root, files),
             opts=pulumi.ResourceOptions.merge(running, pulumi.ResourceOptions(depends_on=[closed])),
         )
         host.run(
@@ -90,7 +88,7 @@ class Postgres(pulumi.ComponentResource):
         roles = host.run(
             f"{name}-roles",
             "psql.sh",
-            stdin=text.roles_sql(),
+            stdin=text.roles_sql() + role_sql(enabled=settings.monitoring.enabled),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.service.container, reloaded]),
         )
         self.ready = keep(

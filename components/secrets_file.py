@@ -7,7 +7,7 @@ import pulumi
 
 from components.application_settings import Application
 from components.config import Secrets
-from components.files import HostFile, write_file
+from components.files import HostFile, write_files
 from components.hosts.base import Host
 from components.render.env_file import OPTIONAL_LINES, env_file
 
@@ -38,11 +38,11 @@ class SecretsFile(pulumi.ComponentResource):
             },
             **_of_applications(args.applications, secrets),
         ).apply(env_file)
-        write_file(
+        write_files(
             f"{name}-file",
             args.host,
             args.srv_root,
-            HostFile(path="config/platform.env", content=content, mode="0600", secret=True),
+            [HostFile(path="config/platform.env", content=content, mode="0600")],
             opts=pulumi.ResourceOptions(parent=self, depends_on=args.after),
         )
         self.register_outputs({})

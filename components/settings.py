@@ -24,12 +24,36 @@ from components.application_settings import (
 from components.backup_settings import AlertSettings, BackupSettings, BucketOffsite, NoOffsite, Offsite
 from components.host_settings import LOOPBACK, HostSettings, OciHostSettings
 from components.model import Address, Model, Subnet
+from components.monitoring_settings import MonitoringSettings
+from components.native_parameters import (
+    KernelParameters,
+    PgbouncerParameters,
+    PostgresParameters,
+    RedisParameters,
+)
+from components.tuning import (
+    RESERVED_CONNECTIONS,
+    WAL_MEMORY,
+    Disk,
+    Machine,
+    Profile,
+    Said,
+    kernel_parameters,
+    pgbouncer_parameters,
+    postgres_parameters,
+    redis_parameters,
+    sizes,
+)
+from components.tuning_faults import machine_faults, pgbouncer_faults, postgres_faults, redis_faults
 
 PROJECT = "central-data-platform"
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Architecture = Literal["amd64", "arm64"]
+
+# The default of what follows from the machine: inside Settings it is always a number.
+FROM_SHAPE: Any = None
 
 
 # The kinds of an object that comes in several, by its key.
@@ -70,18 +94,40 @@ class NetworkSettings(Model):
         )
 
     @property
-    def pooler_address(self) -> IPv4Address:
-        """PgBouncer's own: the highest that is free, so that PostgreSQL can tell it from other clients. Raises ValueError where none is."""
+    def server_addresses(self) -> tuple[IPv4Address, IPv4Address, IPv4Address]:
+        """PgBouncer's, PostgreSQL's and Redis' own, the highest that are free. Raises ValueError where there are no three.
+
+        PostgreSQL can tell PgBouncer from other clients by it. And nobody has to ask where a server is after it was stopped: Docker
+        says a name's address for 600 s, and c-ares from 1.31 on, by which PgBouncer asks, believes that whatever dns_max_ttl says.
+        """
+        found: list[IPv4Address] = []
         address = self.subnet[-2]
-        while address > self.subnet[0]:
+        while address > self.subnet[0] and len(found) < 3:
             if self.has_free(address):
-                return address
+                found.append(address)
             # Below the whole of what Docker gives out: a range may have millions of addresses.
             address = self.container_range[0] - 1 if address in self.container_range else address - 1
-        raise ValueError(
-            f"dynamicRange {self.container_range} leaves no address of subnet {self.subnet} for PgBouncer and applications; "
-            "write a smaller part of it, such as its lower half"
-        )
+        if len(found) < 3:
+            raise ValueError(
+                f"dynamicRange {self.container_range} leaves fewer than three addresses of subnet {self.subnet} for the servers; "
+                "write a smaller part of it, such as its lower half"
+            )
+        return found[0], found[1], found[2]
+
+    @property
+    def pooler_address(self) -> IPv4Address:
+        """PgBouncer's."""
+        return self.server_addresses[0]
+
+    @property
+    def postgres_address(self) -> IPv4Address:
+        """PostgreSQL's."""
+        return self.server_addresses[1]
+
+    @property
+    def redis_address(self) -> IPv4Address:
+        """Redis'."""
+        return self.server_addresses[2]
 
     @model_validator(mode="after")
     def addresses_fit(self) -> Self:
@@ -98,8 +144,8 @@ class NetworkSettings(Model):
             raise ValueError(
                 f"dynamicRange {self.container_range} is not part of subnet {self.subnet}; write a part of it"
             )
-        # Raises where no address is left.
-        _ = self.pooler_address
+        # Raises where too few are left.
+        _ = self.server_addresses
         said = self.publish_address
         if said and (said.is_unspecified or said.is_global):
             raise ValueError(
@@ -143,9 +189,9 @@ class PostgresSettings(Model):
     """PostgreSQL 17, container `postgres-db`."""
 
     port: Port = 5432
-    memory: int = Field(default=1024, ge=256)
-    shm_size: int = Field(default=256, ge=64)
-    max_connections: int = Field(default=100, ge=20, le=10_000)
+    memory: int = Field(default=FROM_SHAPE, ge=256)
+    shm_size: int = Field(default=FROM_SHAPE, ge=64)
+    max_connections: int = Field(default=FROM_SHAPE, ge=20, le=10_000)
     locale: LocaleSettings = LocaleSettings()
     timezone: str = Field(default="UTC", pattern=r"^[A-Za-z0-9_+/-]+$")
     statement_timeout_seconds: int = Field(default=300, ge=0)
@@ -153,22 +199,16 @@ class PostgresSettings(Model):
     slow_query_milliseconds: int = Field(default=1000, ge=0)
     # How much WAL a replication slot may hold back before it is given up rather than fill the disk.
     slot_wal_limit: int = Field(default=4096, ge=64)
-
-    @model_validator(mode="after")
-    def shm_fits(self) -> Self:
-        if self.shm_size > self.memory:
-            raise ValueError(
-                f"shmSize {self.shm_size} MiB is above memory {self.memory} MiB, of which it is a part; write less"
-            )
-        return self
+    # Further ones by PostgreSQL's names; inside Settings those that follow from the machine too.
+    parameters: PostgresParameters = Field(default_factory=dict[str, str])
 
 
 class RedisSettings(Model):
     """Redis 7.2, container `redis-cache`."""
 
     port: Port = 6379
-    memory: int = Field(default=512, ge=64)
-    maxmemory: int = Field(default=256, ge=16)
+    memory: int = Field(default=FROM_SHAPE, ge=64)
+    maxmemory: int = Field(default=FROM_SHAPE, ge=16)
     maxmemory_policy: Literal[
         "noeviction",
         "allkeys-lru",
@@ -179,30 +219,35 @@ class RedisSettings(Model):
         "volatile-random",
         "volatile-ttl",
     ] = "noeviction"
-
-    @model_validator(mode="after")
-    def data_fits(self) -> Self:
-        if self.maxmemory * 3 > self.memory * 2:
-            raise ValueError(
-                f"maxmemory {self.maxmemory} MiB is more than two thirds of memory {self.memory} MiB: a background save needs the rest; "
-                f"write maxmemory {self.memory * 2 // 3} or less"
-            )
-        return self
+    # As those of PostgreSQL.
+    parameters: RedisParameters = Field(default_factory=dict[str, str])
 
 
 class PgbouncerSettings(Model):
     """PgBouncer, container `pgbouncer`. A pool is one pair of user and database."""
 
     port: Port = 6432
-    memory: int = Field(default=128, ge=32)
-    pool_size: int = Field(default=20, ge=1)
-    max_clients: int = Field(default=500, ge=1)
+    memory: int = Field(default=FROM_SHAPE, ge=32)
+    pool_size: int = Field(default=FROM_SHAPE, ge=1)
+    max_clients: int = Field(default=FROM_SHAPE, ge=1)
+    # How long transactions have to end before PostgreSQL's container is replaced; what then, where one has not. Clients that wait
+    # longer than query_wait_timeout see an error.
+    pause_seconds: int = Field(default=10, ge=1, le=20)
+    when_busy: Literal["refuse", "cut"] = "refuse"
+    # As those of PostgreSQL.
+    parameters: PgbouncerParameters = Field(default_factory=dict[str, str])
 
 
-# MiB of a machine that the containers leave to Oracle Linux and Docker.
-SYSTEM_MEMORY = 1024
-# Left for platform_admin, backups and PgBouncer's own look-ups beside one full pool.
-RESERVED_CONNECTIONS = 10
+class TuningSettings(Model):
+    """What the machine is for. What its shape does not say: docs/tuning.md has the rules."""
+
+    profile: Profile = "oltp"
+    # Of the data; without it what the host has.
+    disk: Disk | None = None
+    # Memory of the machine that the containers leave to the system, Docker and backups.
+    system_memory: int = Field(default=FROM_SHAPE, ge=128)
+    # Of a machine that is the platform's own, in OCI.
+    kernel: KernelParameters = Field(default_factory=dict[str, str])
 
 
 def absolute_path(path: str) -> str:
@@ -225,11 +270,13 @@ class Settings(Model):
     postgres: PostgresSettings = PostgresSettings()
     redis: RedisSettings = RedisSettings()
     pgbouncer: PgbouncerSettings = PgbouncerSettings()
+    tuning: TuningSettings = TuningSettings()
     applications: dict[ApplicationName, ApplicationSettings] = Field(
         default_factory=dict[str, ApplicationSettings]
     )
     backups: BackupSettings = BackupSettings()
     alerts: AlertSettings = AlertSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
 
     @property
     def offsite(self) -> Offsite:
@@ -263,6 +310,82 @@ class Settings(Model):
         own = [] if self.publish_address.is_loopback else [IPv4Network(self.publish_address)]
         return [*own, *self.network.client_cidrs, *self.host.grouped_clients]
 
+    @property
+    def machine(self) -> Machine:
+        """The host as tuning looks at it."""
+        return Machine(
+            cpus=self.host.cpus,
+            memory=self.host.memory_gib * 1024,
+            disk=self.tuning.disk or self.host.disk,
+            disk_gib=self.host.disk_gib,
+            profile=self.tuning.profile,
+            tenants=self.further_memory,
+        )
+
+    @property
+    def further_memory(self) -> dict[str, int]:
+        """Memory limits of the containers beside the three."""
+        further = {"the WAL receiver": WAL_MEMORY}
+        if self.monitoring.enabled:
+            further["monitoring"] = self.monitoring.total_memory
+        return further
+
+    # The first of all: the others look at numbers that are there.
+    @model_validator(mode="after")
+    def follow_the_shape(self) -> Self:
+        said = Said(
+            system=self.tuning.system_memory,
+            postgres=self.postgres.memory,
+            shm=self.postgres.shm_size,
+            redis=self.redis.memory,
+            maxmemory=self.redis.maxmemory,
+            pgbouncer=self.pgbouncer.memory,
+            max_connections=self.postgres.max_connections,
+            pool_size=self.pgbouncer.pool_size,
+            max_clients=self.pgbouncer.max_clients,
+        )
+        limits = sizes(self.machine, said)
+        try:
+            postgres = postgres_parameters(self.machine, limits, self.postgres.parameters)
+        except ValueError as fault:
+            raise ValueError(f"postgres.parameters.{fault}") from None
+        redis = redis_parameters(self.machine, limits) | self.redis.parameters
+        if self.tuning.kernel and not self.in_oci:
+            raise ValueError(
+                "tuning.kernel is for a host in OCI: the kernel of this machine is not the platform's; leave it out, and set it with sysctl yourself"
+            )
+        kernel = kernel_parameters(self.machine) | self.tuning.kernel if self.in_oci else {}
+        faults = [
+            *(machine_faults(self.machine, limits, kernel) if self.host.shape_is_known else ()),
+            *postgres_faults(self.machine, limits, postgres),
+            *redis_faults(limits, redis),
+            *pgbouncer_faults(limits),
+        ]
+        if faults:
+            raise ValueError("; and ".join(faults))
+        self._fill(
+            postgres={
+                "memory": limits.postgres,
+                "shm_size": limits.shm,
+                "max_connections": limits.max_connections,
+                "parameters": postgres,
+            },
+            redis={"memory": limits.redis, "maxmemory": limits.maxmemory, "parameters": redis},
+            pgbouncer={
+                "memory": limits.pgbouncer,
+                "pool_size": limits.pool_size,
+                "max_clients": limits.max_clients,
+                "parameters": pgbouncer_parameters(limits) | self.pgbouncer.parameters,
+            },
+            tuning={"system_memory": limits.system, "kernel": kernel},
+        )
+        return self
+
+    def _fill(self, **sections: Mapping[str, Any]) -> None:
+        """Nothing of it changes after that, as for everybody else."""
+        for name, values in sections.items():
+            object.__setattr__(self, name, getattr(self, name).model_copy(update=values))
+
     @model_validator(mode="after")
     def host_and_network_fit(self) -> Self:
         if not isinstance(self.host, OciHostSettings):
@@ -277,12 +400,6 @@ class Settings(Model):
         if self.network.subnet.overlaps(vcn):
             raise ValueError(
                 f"network.subnet {self.network.subnet} overlaps the VCN {vcn}; write another private network for one of them"
-            )
-        wanted = self.postgres.memory + self.redis.memory + self.pgbouncer.memory + SYSTEM_MEMORY
-        if wanted > self.host.memory_gib * 1024:
-            raise ValueError(
-                f"postgres.memory, redis.memory and pgbouncer.memory with {SYSTEM_MEMORY} MiB for the system are {wanted} MiB, "
-                f"and host.memoryGib is {self.host.memory_gib}; write less, or a bigger machine"
             )
         if self.publish_address not in (LOOPBACK, self.host.own_address):
             raise ValueError(
@@ -304,18 +421,21 @@ class Settings(Model):
         return self
 
     @model_validator(mode="after")
+    def monitoring_fits(self) -> Self:
+        for key, port in self.monitoring.ports.items():
+            if port in self.ports:
+                raise ValueError(
+                    f"monitoring.{key} {port} is one of the databases' ports {self.ports}; write another"
+                )
+        return self
+
+    @model_validator(mode="after")
     def parts_fit(self) -> Self:
         if len(set(self.ports)) < len(self.ports):
             raise ValueError(
                 "postgres.port {}, redis.port {} and pgbouncer.port {} must differ; give each its own".format(
                     *self.ports
                 )
-            )
-        most = self.postgres.max_connections - RESERVED_CONNECTIONS
-        if self.pgbouncer.pool_size > most:
-            raise ValueError(
-                f"pgbouncer.poolSize {self.pgbouncer.pool_size} is above postgres.maxConnections {self.postgres.max_connections} "
-                f"less {RESERVED_CONNECTIONS} kept in reserve; write {most} or less"
             )
         return self
 
@@ -325,10 +445,11 @@ class Settings(Model):
         faults = list(name_faults(applications))
         for application in applications:
             address = application.settings.address
-            if address and not (self.network.has_free(address) and address != self.network.pooler_address):
+            taken = self.network.server_addresses
+            if address and not (self.network.has_free(address) and address not in taken):
                 faults.append(
                     f"applications.{application.name}.address {address} cannot be an application's; write one of subnet {self.network.subnet} "
-                    f"that is not in {self.network.container_range}, nor the gateway, nor PgBouncer's {self.network.pooler_address}"
+                    f"that is not in {self.network.container_range}, nor the gateway, nor the servers' {', '.join(map(str, taken))}"
                 )
         wanted = sum(application.connections for application in applications)
         if wanted > self.postgres.max_connections - RESERVED_CONNECTIONS:
@@ -341,13 +462,25 @@ class Settings(Model):
         return self
 
 
+# What every stack runs, by their names in the catalogue.
+PLATFORM_IMAGES = ("postgres", "redis", "pgbouncer")
+
+
+class Signature(Model):
+    """The publisher's public key, a file below the catalogue's folder: an image that it has not signed is not pinned."""
+
+    key: str = Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*\.pub$")
+
+
 class Image(Model):
     """One image of the catalogue: a digest per architecture, and the tag only for people."""
 
     repository: str = Field(pattern=r"^[a-z0-9.:/_-]+$")
     tag: str
     index: Digest | None = None
-    manifests: dict[Architecture, Digest] = Field(min_length=1)
+    # Empty for an image of monitoring that nobody has pinned yet.
+    manifests: dict[Architecture, Digest]
+    signature: Signature | None = None
 
     def reference(self, architecture: str) -> str:
         """`repository@sha256:…` for a host's architecture (Go's name for it, as Docker answers).
@@ -369,6 +502,32 @@ class ImageCatalogue(Model):
     postgres: Image
     redis: Image
     pgbouncer: Image
+    # Those of monitoring may be missing, or not pinned: then it cannot be turned on.
+    prometheus: Image | None = None
+    node_exporter: Image | None = Field(default=None, alias="node-exporter")
+    postgres_exporter: Image | None = Field(default=None, alias="postgres-exporter")
+    pgbouncer_exporter: Image | None = Field(default=None, alias="pgbouncer-exporter")
+    redis_exporter: Image | None = Field(default=None, alias="redis-exporter")
+    grafana: Image | None = None
+
+    @model_validator(mode="after")
+    def platform_is_pinned(self) -> Self:
+        for name in PLATFORM_IMAGES:
+            if not self.named(name).manifests:
+                raise ValueError(f"{name} has no digest under manifests; run make pin-images")
+        return self
+
+    def named(self, name: str) -> Image:
+        """The image of a name in the catalogue, such as node-exporter. Raises SettingsError where it is not there."""
+        image = cast("Image | None", getattr(self, name.replace("-", "_")))
+        if image is None:
+            raise SettingsError(f"there is no image {name} in the catalogue; take it over from images.json")
+        return image
+
+    def unpinned(self, names: Sequence[str]) -> list[str]:
+        """Those of the names that have no digest here."""
+        found = {name: cast("Image | None", getattr(self, name.replace("-", "_"))) for name in names}
+        return [name for name, image in found.items() if image is None or not image.manifests]
 
 
 M = TypeVar("M", bound=Model)
@@ -441,4 +600,4 @@ def _keys_beside(model: type[Model], location: list[str]) -> list[str]:
             m for m in get_args(annotation) or (annotation,) if isinstance(m, type) and issubclass(m, Model)
         ]
         candidates, named = ([], models) if get_origin(annotation) is dict else (models, [])
-    return [to_camel(name) for name in candidates[0].model_fields]
+    return [field.alias or to_camel(name) for name, field in candidates[0].model_fields.items()]

@@ -10,7 +10,7 @@ import pulumi
 import pulumi_command as command
 import pulumi_docker as docker
 
-from components.host_state import HostState
+from components.host_state import ACTION, HostState
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -78,8 +78,7 @@ def keep(
     """What scripts/host/<script> brings about by `apply ARGUMENTS…` and looks at by `check ARGUMENTS…`, as root on the host."""
     return HostState(
         name,
-        apply=host.words(script, "apply", *arguments),
-        check=host.words(script, "check", *arguments),
+        words=host.words(script, ACTION, *arguments),
         stdin=stdin,
         triggers=host.identity,
         opts=pulumi.ResourceOptions.merge(host.bound, opts),

@@ -113,7 +113,7 @@ class OciHost(pulumi.ComponentResource):
         )
         # On a machine on which /srv was unpacked there may be no volume.
         kept = Step(script=MOUNT, arguments=["mounted", settings.srv_root])
-        steps = preparation(host, settings.srv_root)
+        steps = preparation(host, settings.srv_root, settings.tuning.kernel)
         self.preparation = [kept, *steps]
         self._ready = self._prepare(name, settings.srv_root, attached, steps)
         self.architecture = self.run(
@@ -276,7 +276,7 @@ def size(host: OciHostSettings) -> list[str]:
     return [host.shape, str(host.ocpus), str(host.memory_gib)]
 
 
-def preparation(host: OciHostSettings, srv_root: str) -> list[Step]:
+def preparation(host: OciHostSettings, srv_root: str, kernel: Mapping[str, str]) -> list[Step]:
     """What makes an Oracle Linux machine fit for the platform, in this order."""
     return [
         Step(
@@ -286,7 +286,7 @@ def preparation(host: OciHostSettings, srv_root: str) -> list[Step]:
         ),
         Step(script="configure-sshd.sh", stdin=machine.sshd_drop_in()),
         Step(script="configure-firewall.sh"),
-        Step(script="configure-network.sh", stdin=machine.sysctl_conf()),
+        Step(script="configure-network.sh", stdin=machine.sysctl_conf(kernel)),
         Step(script="configure-time.sh"),
         Step(
             script="install-docker.sh",

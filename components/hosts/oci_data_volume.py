@@ -10,7 +10,6 @@ from components.settings import PROJECT
 
 # Four daily backups and the one that is being made are the five of Always Free.
 KEPT_DAYS = 4
-BALANCED_VPUS_PER_GB = "10"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,7 @@ class DataVolume(pulumi.ComponentResource):
                 availability_domain=args.availability_domain,
                 display_name=f"{PROJECT}: /srv",
                 size_in_gbs=str(settings.data_volume_gib),
-                vpus_per_gb=BALANCED_VPUS_PER_GB,
+                vpus_per_gb=str(settings.data_volume_vpus),
                 opts=pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=True),
             ).id
         policy = core.VolumeBackupPolicy(

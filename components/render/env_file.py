@@ -16,6 +16,7 @@ OPTIONAL_LINES = {
     "OFFSITE_ACCESS_KEY": "offsiteAccessKey",
     "OFFSITE_SECRET_KEY": "offsiteSecretKey",
     "ALERT_WEBHOOK": "alertWebhook",
+    "GRAFANA_PASSWORD": "grafanaPassword",
 }
 
 HEADER = """\

@@ -1,8 +1,9 @@
 """Text of what lives on the machine outside /srv: Docker, sshd, updates, cloud-init, and the script that makes it all again."""
 
+import hashlib
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import yaml
 
@@ -13,6 +14,23 @@ END = "# end"
 
 # As long as PostgreSQL may take for a clean stop.
 STOP_SECONDS = 120
+
+# What the scripts of a machine's preparation take as these files, as they are given it.
+FILES = {
+    "configure-sshd.sh": "/etc/ssh/sshd_config.d/00-central-data-platform.conf",
+    "configure-network.sh": "/etc/sysctl.d/60-central-data-platform.conf",
+    "configure-docker.sh": "/etc/docker/daemon.json",
+    "configure-shutdown.sh": "/etc/systemd/system/central-data-platform-containers.service",
+    "configure-updates.sh": "/etc/dnf/automatic.conf",
+}
+# What they have systemd run.
+UNITS = (
+    "docker.service",
+    "firewalld.service",
+    "chronyd.service",
+    "dnf-automatic.timer",
+    "central-data-platform-containers.service",
+)
 
 # Docker's packages change by install-docker.sh alone.
 LOCKED_PACKAGES = ("docker-ce*", "containerd.io", "docker-compose-plugin", "docker-buildx-plugin")
@@ -57,12 +75,13 @@ ClientAliveCountMax 4
 """
 
 
-def sysctl_conf() -> str:
-    """A file of sysctl.d. The security group lets no ICMP in, not even "fragmentation needed": TCP finds the path's size itself (RFC 4821)."""
+def sysctl_conf(kernel: Mapping[str, str]) -> str:
+    """A file of sysctl.d: the machine's kernel parameters. The security group lets no ICMP in, not even "fragmentation needed": TCP finds the path's size itself (RFC 4821)."""
+    lines = "".join(f"{name} = {value}\n" for name, value in kernel.items())
     return f"""\
 # Made by Pulumi (configure-network.sh).
 net.ipv4.tcp_mtu_probing = 1
-{END}
+{lines}{END}
 """
 
 
@@ -133,6 +152,12 @@ def cloud_config() -> str:
         },
         sort_keys=False,
     )
+
+
+def machine_list(files: Mapping[str, str], running: Sequence[str]) -> str:
+    """Standard input of machine-running.sh: texts by their paths, and the units that systemd has to run."""
+    sums = [f"file {hashlib.sha256(text.encode()).hexdigest()} {path}\n" for path, text in files.items()]
+    return "".join([*sums, *(f"unit {name}\n" for name in running), "end\n"])
 
 
 def bootstrap_sh(steps: Sequence[tuple[str, Sequence[str], str | None]]) -> str:

@@ -1,11 +1,18 @@
 """Text of PostgreSQL's configuration and of the SQL that brings its roles in order."""
 
+import re
 from collections.abc import Mapping, Sequence
 
+from components.native_names import POSTGRES_AT_START
+from components.render import monitoring
 from components.settings import PostgresSettings, Settings
 
 # Where the files of this module are mounted in the container.
 CONFIG_DIR = "/etc/postgresql"
+# Where its Unix socket is, in every container that has it.
+SOCKET_DIR = "/var/run/postgresql"
+# Where the data are in the container, whatever the major version.
+DATA = "/var/lib/postgresql/data"
 ADMIN = "platform_admin"
 AUTH_ROLE = "pgbouncer_auth"
 # Streams WAL and takes base backups, over the socket alone: it has no password.
@@ -20,43 +27,21 @@ HEMMED = "platform_hemmed"
 # Type, database, user, address and method.
 HbaRule = tuple[str, str, str, str, str]
 
-# A parameter of this set takes effect only when the server starts (context "postmaster" in pg_settings).
-AT_START = (
-    "listen_addresses",
-    "unix_socket_directories",
-    "hba_file",
-    "ident_file",
-    "max_connections",
-    "shared_buffers",
-    "shared_preload_libraries",
-    "wal_level",
-    "max_wal_senders",
-    "max_replication_slots",
-    "logging_collector",
-)
-
 
 def parameters(settings: PostgresSettings) -> dict[str, str]:
-    """Name and value of every parameter that is set. Memory follows pgtune's rules for a dedicated server
-    (shared_buffers a quarter, effective_cache_size three quarters, work_mem from what is left for three sorts a connection)."""
-    shared = settings.memory // 4
-    return {
+    """Name and value of every parameter that is set: the platform's own, then those of the machine's shape and of the operator (settings.parameters)."""
+    own = {
         "listen_addresses": "'*'",
-        "unix_socket_directories": "'/var/run/postgresql'",
+        "unix_socket_directories": f"'{SOCKET_DIR}'",
         "hba_file": f"'{CONFIG_DIR}/pg_hba.conf'",
         "ident_file": f"'{CONFIG_DIR}/pg_ident.conf'",
         "max_connections": str(settings.max_connections),
-        "shared_buffers": f"{shared}MB",
         "shared_preload_libraries": "'pg_stat_statements'",
         "wal_level": "replica",
         "max_wal_senders": "10",
         "max_replication_slots": "10",
         "summarize_wal": "on",
         "max_slot_wal_keep_size": f"{settings.slot_wal_limit}MB",
-        "effective_cache_size": f"{settings.memory * 3 // 4}MB",
-        "work_mem": f"{max(4, (settings.memory - shared) // (settings.max_connections * 3))}MB",
-        "maintenance_work_mem": f"{max(16, min(2048, settings.memory // 16))}MB",
-        "random_page_cost": "1.1",
         "password_encryption": "scram-sha-256",
         "ssl": "on",
         "ssl_cert_file": f"'{CONFIG_DIR}/tls/server.crt'",
@@ -80,17 +65,26 @@ def parameters(settings: PostgresSettings) -> dict[str, str]:
         "log_disconnections": "on",
         "log_checkpoints": "on",
     }
+    return own | {name: _value(text) for name, text in settings.parameters.items()}
+
+
+def _value(text: str) -> str:
+    """A value as postgresql.conf has it; in quotes, a backslash means something too (guc-file.l)."""
+    if re.fullmatch(r"-?[A-Za-z0-9_.]+", text):
+        return text
+    doubled = text.replace("\\", "\\\\").replace("'", "''")
+    return f"'{doubled}'"
 
 
 def restart_part(settings: PostgresSettings) -> str:
     """The parameters that need a restart, for a label that makes the container follow them."""
-    return _lines({k: v for k, v in parameters(settings).items() if k in AT_START})
+    return _lines({k: v for k, v in parameters(settings).items() if k in POSTGRES_AT_START})
 
 
 def postgresql_conf(settings: PostgresSettings) -> str:
     """postgresql.conf: the whole of it, no file is included."""
     every = parameters(settings)
-    reloaded = {k: v for k, v in every.items() if k not in AT_START}
+    reloaded = {k: v for k, v in every.items() if k not in POSTGRES_AT_START}
     return (
         "# Made by Pulumi. A changed value of the first part replaces the container, one of the second is reloaded.\n\n"
         "# Taken at the start\n" + restart_part(settings) + "\n# Taken at a reload\n" + _lines(reloaded)
@@ -115,8 +109,9 @@ def pg_hba_conf(settings: Settings) -> str:
         *forbidden(BACKUP_ROLE),
         ("local", "all", RESTORE_ROLE, "", "peer map=operator"),
         *forbidden(RESTORE_ROLE),
+        *(monitor_rules("postgres") if settings.monitoring.enabled else []),
         ("host", "postgres", AUTH_ROLE, subnet, "scram-sha-256"),
-        ("host", "all", AUTH_ROLE, "all", "reject"),
+        *forbidden(AUTH_ROLE),
         *waived_rules(settings, further=[pooler]),
         # Whose waiver has gone from the settings stays out, until its password has gone too.
         *forbidden(f"+{HEMMED}"),
@@ -127,6 +122,12 @@ def pg_hba_conf(settings: Settings) -> str:
         "# Made by Pulumi. Root inside the container is the operator; everybody else proves a password, from outside over TLS.\n"
         + hba_lines(rules)
     )
+
+
+def monitor_rules(database: str) -> list[HbaRule]:
+    """The exporters' role, in one database over the socket, and nowhere else."""
+    role = monitoring.ROLE
+    return [("local", database, role, "", f"peer map={monitoring.IDENT_MAP}"), *forbidden(role)]
 
 
 def everybody(settings: Settings, database: str = "all", user: str = "all") -> list[HbaRule]:
@@ -197,14 +198,14 @@ def hba_lines(rules: Sequence[HbaRule]) -> str:
     )
 
 
-def pg_ident_conf() -> str:
+def pg_ident_conf(*, monitored: bool = False) -> str:
     """pg_ident.conf: who on the socket may be one of the platform's roles without a password."""
     lines = [
         f"operator  {user:8}  {role}\n"
         for role in (ADMIN, BACKUP_ROLE, RESTORE_ROLE)
         for user in ("root", "postgres")
     ]
-    return "# Made by Pulumi.\n" + "".join(lines)
+    return "# Made by Pulumi.\n" + "".join([*lines, *([monitoring.ident_line()] if monitored else [])])
 
 
 def roles_sql() -> str:

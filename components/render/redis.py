@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 
 from components.application_settings import Application, RedisOptIn
@@ -51,15 +52,20 @@ aclfile {CONFIG_DIR}/users.acl
 dir /data
 appendonly yes
 appendfsync everysec
-save 3600 1 300 100 60 10000
+# With it, data are read from the append-only file alone. A snapshot is made by backup.sh; one more whenever much is written would be for nobody.
+save ""
 
 maxmemory {settings.maxmemory}mb
 maxmemory-policy {settings.maxmemory_policy}
-
+{_lines(settings.parameters)}
 # Standard output is the container's log, which Docker rotates.
 logfile ""
 loglevel notice
 """
+
+
+def _lines(parameters: Mapping[str, str]) -> str:
+    return "".join(f"{name} {value}\n" for name, value in parameters.items())
 
 
 def operator_password(salt_key: str) -> str:
@@ -75,8 +81,8 @@ def users(*, admin_password: str, salt_key: str) -> dict[str, str]:
     return {
         "default": "off sanitize-payload resetchannels -@all",
         ADMIN: f"on sanitize-payload #{_sha256(admin_password)} ~* &* +@all",
-        # CONFIG SET for a new certificate. It adds no power: who may run ACL may give itself everything.
-        OPERATOR: f"on sanitize-payload #{_sha256(operator_password(salt_key))} resetchannels -@all +acl +config|set +ping",
+        # CONFIG for a new certificate and for settings that somebody has changed. It adds no power: who may run ACL may give itself everything.
+        OPERATOR: f"on sanitize-payload #{_sha256(operator_password(salt_key))} resetchannels -@all +acl +config|get +config|set +ping",
         "health": "on nopass sanitize-payload resetchannels -@all +ping",
     }
 
@@ -100,7 +106,7 @@ def users_acl(rules: dict[str, str]) -> str:
 def reload_commands(rules: Mapping[str, str], *, salt_key: str) -> str:
     """Commands that give the running server the same rules, without the disconnections of ACL LOAD, and its certificate.
 
-    A user's earlier password stays good beside the new one, until applications have the new one and redis-users.sh takes it
+    A user's earlier password stays good beside the new one, until applications have the new one and redis-running.sh takes it
     away. The server reads both files of the certificate again although their names stay the same, and goes on with the old
     ones where they do not fit.
     """
@@ -110,6 +116,32 @@ def reload_commands(rules: Mapping[str, str], *, salt_key: str) -> str:
     )
     certificate = f"CONFIG SET tls-cert-file {CERTIFICATE} tls-key-file {KEY}\n"
     return f"{authentication(salt_key)}{sets}{certificate}{END}\n"
+
+
+# Taken when the server starts, and the certificate's by the commands above.
+_AT_START = ("port", "tls-port", "bind", "aclfile", "dir", "logfile", "tls-cert-file", "tls-key-file")
+# Those of the machine's shape that a running server takes and gives back alike; the operator's further ones are looked at by their file alone.
+_FROM_SHAPE = re.compile("maxmemory-clients|lazyfree-lazy-.*|auto-aof-rewrite-.*")
+_UNITS = {"kb": 10, "mb": 20, "gb": 30}
+
+
+def running_settings(settings: RedisSettings) -> dict[str, str]:
+    """What redis.conf sets and a running server may have been told otherwise, as CONFIG GET answers it."""
+    lines = [line.split(" ", 1) for line in redis_conf(settings).splitlines() if line and line[0] != "#"]
+    not_looked_at = {*_AT_START, *(name for name in settings.parameters if not _FROM_SHAPE.fullmatch(name))}
+    return {name: _answered(value.strip('"')) for name, value in lines if name not in not_looked_at}
+
+
+def _answered(value: str) -> str:
+    """A size in bytes, as the server gives it back; anything else as it is."""
+    size = re.fullmatch(r"(\d+)([kmg]b)", value.lower())
+    return str(int(size[1]) << _UNITS[size[2]]) if size else value
+
+
+def running_list(rules: Mapping[str, str], settings: RedisSettings, *, salt_key: str) -> str:
+    """Standard input of redis-running.sh."""
+    configured = "".join(f"config {name} {value}\n" for name, value in running_settings(settings).items())
+    return f"{authentication(salt_key)}{users_acl(dict(rules))}{configured}{END}\n"
 
 
 def authentication(salt_key: str) -> str:

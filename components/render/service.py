@@ -50,6 +50,8 @@ class Service:
     # All others are dropped.
     capabilities: Sequence[str] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    # Nothing secret: anybody who may use Docker reads it.
+    environment: tuple[tuple[str, str], ...] = ()
     security_options: Sequence[str] = SECURITY_OPTIONS
     # Services that must be healthy before this one starts.
     after: Sequence[str] = ()
@@ -100,6 +102,7 @@ def compose_service(service: Service, image: str) -> dict[str, Any]:
         },
         "logging": {"driver": "json-file", "options": dict(LOG_OPTIONS)},
         "labels": dict(service.labels),
+        "environment": dict(service.environment),
         "depends_on": {name: {"condition": "service_healthy"} for name in service.after},
         "entrypoint": list(service.entrypoint),
         "user": service.user,

@@ -5,11 +5,13 @@ import hashlib
 from components.render import pgbouncer, postgres, redis
 from components.render.service import SECURITY_OPTIONS, Mount, Service
 from components.settings import Settings
+from components.tuning import WAL_MEMORY
 
-# MiB. What it writes is counted too, and the system takes that back.
-WAL_MEMORY = 64
 # A label whose change replaces the container: the part of the configuration that is read only at the start.
 START_HASH_LABEL = "central-data-platform.start-hash"
+# SELinux lets a container at the sockets of those that have the same categories; Docker gives each its own unless told. Which
+# two they are means nothing.
+SOCKET_SHARED = "label=level:s0:c271,c828"
 
 
 def postgres_service(settings: Settings) -> Service:
@@ -22,9 +24,9 @@ def postgres_service(settings: Settings) -> Service:
         health_test=["CMD", "pg_isready", "-q", "-h", "127.0.0.1", "-U", postgres.ADMIN, "-d", "postgres"],
         health_start_period="5m0s",
         mounts=[
-            Mount(source=f"{srv}/data/postgres", target="/var/lib/postgresql/data"),
+            Mount(source=f"{srv}/data/postgres", target=postgres.DATA),
             Mount(source=f"{srv}/config/postgres", target=postgres.CONFIG_DIR, read_only=True),
-            Mount(source=f"{srv}/run/postgresql", target="/var/run/postgresql"),
+            Mount(source=f"{srv}/run/postgresql", target=postgres.SOCKET_DIR),
         ],
         publish=(str(settings.publish_address), settings.postgres.port, 5432),
         memory=settings.postgres.memory,
@@ -34,6 +36,10 @@ def postgres_service(settings: Settings) -> Service:
         stop_grace_seconds=120,
         capabilities=["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"],
         labels=_start_hash(postgres.restart_part(settings.postgres)),
+        security_options=[*SECURITY_OPTIONS, SOCKET_SHARED],
+        # From 18 on the image has another place, in which the major version stands.
+        environment=(("PGDATA", postgres.DATA),),
+        address=str(settings.network.postgres_address),
     )
 
 
@@ -46,17 +52,17 @@ def wal_service(settings: Settings) -> Service:
         command=[
             "--directory=/wal",
             f"--slot={postgres.WAL_SLOT}",
-            # On the disk, and not only on its way there, before PostgreSQL may forget it.
-            "--synchronous",
+            # Without --synchronous: each commit would wait for two flushes of one disk. PostgreSQL forgets nothing before it is
+            # flushed here all the same, which is when a segment is whole (docs/decisions/0018).
             "--no-password",
-            f"--dbname=host=/var/run/postgresql user={postgres.BACKUP_ROLE} application_name=postgres-wal",
+            f"--dbname=host={postgres.SOCKET_DIR} user={postgres.BACKUP_ROLE} application_name=postgres-wal",
         ],
         # It is connected. A client that asks PostgreSQL would fill its log.
         health_test=["CMD-SHELL", "ls -l /proc/1/fd | grep -q socket:"],
         health_start_period="1m0s",
         mounts=[
             Mount(source=f"{srv}/backups/wal", target="/wal"),
-            Mount(source=f"{srv}/run/postgresql", target="/var/run/postgresql"),
+            Mount(source=f"{srv}/run/postgresql", target=postgres.SOCKET_DIR),
         ],
         memory=WAL_MEMORY,
         stop_signal="SIGINT",
@@ -95,6 +101,7 @@ def redis_service(settings: Settings) -> Service:
         stop_grace_seconds=60,
         user="999:999",
         labels=_start_hash(redis.redis_conf(settings.redis)),
+        address=str(settings.network.redis_address),
     )
 
 
@@ -114,6 +121,8 @@ def pgbouncer_service(settings: Settings) -> Service:
         mounts=[
             Mount(source=f"{srv}/config/pgbouncer", target=pgbouncer.CONFIG_DIR, read_only=True),
             Mount(source=f"{srv}/run/pgbouncer", target="/var/run/pgbouncer"),
+            # To connect to a socket is not to write to the file system (docs/decisions/0020).
+            Mount(source=f"{srv}/run/postgresql", target=postgres.SOCKET_DIR, read_only=True),
         ],
         publish=(str(settings.publish_address), settings.pgbouncer.port, 6432),
         memory=settings.pgbouncer.memory,
@@ -121,6 +130,8 @@ def pgbouncer_service(settings: Settings) -> Service:
         stop_signal="SIGINT",
         stop_grace_seconds=30,
         user="1001:1001",
+        labels=_start_hash(pgbouncer.restart_part(settings.pgbouncer)),
+        security_options=[*SECURITY_OPTIONS, SOCKET_SHARED],
         after=["postgres-db"],
         # PostgreSQL lets some roles in through the pooler and from one more address only.
         address=str(settings.network.pooler_address),

@@ -37,7 +37,17 @@ class Job:
     style: str
 
 
-def jobs(*, backup_at: str, drill_day: str, drill_at: str) -> dict[str, Job]:
+# Where monitoring is on.
+_METRICS = Job(
+    about="metrics of the platform's own",
+    command="metrics.sh",
+    times="*-*-* *:*:20 UTC",
+    limit="5min",
+    style=_QUIET,
+)
+
+
+def jobs(*, backup_at: str, drill_day: str, drill_at: str, metrics: bool = False) -> dict[str, Job]:
     """By the name in the unit's. Times are UTC."""
     return {
         "backup": Job(
@@ -72,13 +82,17 @@ def jobs(*, backup_at: str, drill_day: str, drill_at: str) -> dict[str, Job]:
             limit="15min",
             style=_QUIET,
         ),
+        **({"metrics": _METRICS} if metrics else {}),
     }
 
 
-def units(srv_root: str, *, backup_at: str, drill_day: str, drill_at: str) -> dict[str, str]:
+def units(
+    srv_root: str, *, backup_at: str, drill_day: str, drill_at: str, metrics: bool = False
+) -> dict[str, str]:
     """Each unit's text by its name."""
     made: dict[str, str] = {}
-    for name, job in jobs(backup_at=backup_at, drill_day=drill_day, drill_at=drill_at).items():
+    every = jobs(backup_at=backup_at, drill_day=drill_day, drill_at=drill_at, metrics=metrics)
+    for name, job in every.items():
         for kind, text in (("service", _service(srv_root, job)), ("timer", _timer(job))):
             unit = f"{NAME}-{name}.{kind}"
             made[unit] = f"# unit: {unit}\n# srv: {srv_root}\n# Made by Pulumi (install-timers.sh).\n{text}"
@@ -94,7 +108,6 @@ def _service(srv_root: str, job: Job) -> str:
     script, *words = job.command.split()
     # By the shell: systemd takes no program whose path has a quotation mark.
     command = " ".join(["/bin/sh", _quoted(f"{srv_root}/apps/{script}"), *words])
-    # restic keeps its cache where XDG_CACHE_HOME says; a service has no home.
     return f"""\
 [Unit]
 Description=Central data platform: {job.about}
@@ -105,8 +118,6 @@ RequiresMountsFor={_quoted(srv_root)}
 Type=oneshot
 ExecStart={command}
 TimeoutStartSec={job.limit}
-CacheDirectory={NAME}
-Environment=XDG_CACHE_HOME=/var/cache/{NAME}
 {job.style}
 {_CONFINED}
 """

@@ -216,7 +216,8 @@ def push_all(images: Path, names: list[str], address: str, suffix: str) -> dict[
         # Only what differs from the first image has a variant of its own.
         variant = suffix if name == "postgres" else ""
         config = json.loads((folder / f"config{variant}.json").read_text())
-        tag = config["config"]["Labels"]["org.opencontainers.image.version"] + variant
+        # Debian's versions may have a plus sign, and a tag may not.
+        tag = config["config"]["Labels"]["org.opencontainers.image.version"].replace("+", "-") + variant
         digest = registry.push(name, tag, folder, variant)
         catalogue[name] = {
             "repository": f"{address}/{name}",

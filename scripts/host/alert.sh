@@ -61,7 +61,7 @@ news() { # WAY
         if (part[1] == ENVIRON["WAY"]) { state[part[2]] = part[3]; at[part[2]] = part[4] }
       }
     }
-    { seen[$1] }
+    { seen[$1]; if ($1 == "monitoring" && $2 != "fail") rules = 1; if ($1 == "status" || $1 ~ /-checks$/) partly = 1 }
     $2 == "fail" || $1 == "disk" && $2 == "warn" {
       if (!($1 in at) || state[$1] != $2) print "new", $0
       else if (now - at[$1] >= ENVIRON["AGAIN"] || at[$1] > now) print "still", $0
@@ -69,9 +69,13 @@ news() { # WAY
     }
     $2 == "ok" && $1 in at { print "well", $0 }
     END {
-      # Without an answer of status.sh nothing is known of the others.
-      if (!("status" in seen)) for (name in at) if (!(name in seen))
-        print "well", name, "ok", name == "status" ? "status.sh answers" : "it is no longer checked", "null"
+      # Where status.sh, or a file of its checks, gave no whole answer, nothing is known of those that it does not name.
+      if (!partly) for (name in at) if (!(name in seen)) {
+        # A rule of monitoring: it is a check only while it fires, and where the store does not answer nobody knows.
+        rule = name ~ /^alert-/
+        if (rule && ("monitoring" in seen) && !rules) continue
+        print "well", name, "ok", name == "status" ? "status.sh answers" : rule ? "it no longer fires" : "it is no longer checked", "null"
+      }
     }'
 }
 

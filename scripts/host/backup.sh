@@ -10,8 +10,11 @@
 . "$apps/backup.d/dumps.sh"
 # How long a table may be locked by somebody else.
 lock_wait=${LOCK_WAIT_SECONDS:-300}
+client=dump
 
 clean_up() { # RUN
+  # A container outlives the process that started it.
+  docker rm --force "$client" >/dev/null 2>&1 || :
   end_sessions "backup $1"
   rm -rf "$dumps/.$1.new"
 }
@@ -116,6 +119,16 @@ in_postgres() { # DATABASE AS A FILE'S NAME, PROGRAM AND ITS ARGUMENTS
     </dev/null 7>&- 9>&-
 }
 
+# Into the file itself, from a container that has the server's socket: through `docker exec` it takes half as long again (make bench),
+# and a file in which pg_dump can go back tells a restore in parallel where each table is. Root, as the folder's owner.
+pg_dump_to() { # DATABASE AS A FILE'S NAME, FURTHER ARGUMENTS
+  file=$1
+  shift
+  in_client --user 0:0 --volume "$srv/run/postgresql:/var/run/postgresql" --volume "$new:/dump" --entrypoint pg_dump "$POSTGRES_IMAGE" \
+    --format=custom --compress=zstd --no-sync --file="/dump/$file.dump" "$@" \
+    --dbname="postgresql://platform_admin@/$file?application_name=backup%20$run" </dev/null 7>&- 9>&-
+}
+
 # What a session does that keeps the snapshot, as long as its standard input is open.
 snapshot_sql() {
   cat <<SQL
@@ -142,8 +155,8 @@ dump_database() { # FILE first|second|last
   exec 4<"$work/answers" 3<>"$work/questions"
   good=no
   if read -r snapshot <&4; then
-    in_postgres "$1" pg_dump --format=custom --compress=zstd --snapshot="$snapshot" --lock-wait-timeout="${lock_wait}s" \
-      >"$new/$1.dump" 2>>"$work/errors" 3>&- 4<&- &
+    : >"$new/$1.dump"
+    pg_dump_to "$1" --snapshot="$snapshot" --lock-wait-timeout="${lock_wait}s" 2>>"$work/errors" 3>&- 4<&- &
     dumping=$!
     while [ ! -s "$new/$1.dump" ] && kill -0 "$dumping" 2>/dev/null; do sleep 0.1; done
     changed=
@@ -191,7 +204,7 @@ why() {
 
 # Again: a table that is dropped or emptied at the wrong moment is not so the next time.
 save_database() { # FILE SIZE NAME IN JSON
-  since=$(date +%s)
+  since=$(date +%s%3N)
   for try in first second last; do
     ! dump_database "$1" $try || break
     ! no_space || fail "the disk of $backups is full; make room or shorten how long backups are kept"
@@ -204,7 +217,7 @@ save_database() { # FILE SIZE NAME IN JSON
     fi
   done
   bytes=$(stat -c %s "$new/$1.dump")
-  seconds=$(seconds_since "$since")
+  seconds=$(awk -v from="$since" -v to="$(date +%s%3N)" 'BEGIN { printf "%.1f", (to - from) / 1000 }')
   printf '%s\t%s\t%s\t%s\n' "$1" "$bytes" "$seconds" "$2" >>"$new/databases.tsv"
   count=$((count + 1))
   found="$found${found:+,
@@ -284,7 +297,7 @@ remove_old() {
 $list
 LIST
   kept="$kept $(newest_with redis.rdb)"
-  for old in $(runs | superseded "$KEEP_DAYS" "$KEEP_WEEKS" "$KEEP_MONTHS" "$kept"); do
+  for old in $(outdated "$kept"); do
     # Under its name it is there as a whole or not at all.
     mv "$dumps/$old" "$dumps/.$old.old.new"
     rm -rf "$dumps/.$old.old.new"

@@ -2,7 +2,7 @@
 # close-applications.sh apply|check SRV_ROOT [NAME/LOGIN...]: nobody has access for an application but these LOGINs.
 #
 # An application that was taken out of the settings can be put back: database, roles and keys stay, until somebody runs
-# drop-application.sh. Its Redis user is redis-users.sh's.
+# drop-application.sh. Its Redis user is redis-running.sh's.
 set -eu
 action=$1 srv=$2
 shift 2

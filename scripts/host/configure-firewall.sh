@@ -1,5 +1,5 @@
 #!/bin/sh
-# configure-firewall.sh: have firewalld run, with nothing but SSH let in to the machine itself.
+# configure-firewall.sh [check]: have firewalld run, with nothing but SSH let in to the machine itself; or say what else it lets in.
 #
 # It does not guard what containers publish: Docker passes that on before firewalld's zones see it. That is decided by
 # the address that a port is published on, and by the network security group.
@@ -23,6 +23,31 @@ firewall() {
   firewall-cmd --quiet "$@" || fail "firewalld refuses: firewall-cmd $*; see journalctl --unit firewalld, then run up again"
 }
 
+check() {
+  zone=--zone=$(firewall-cmd --get-default-zone) || {
+    echo "firewalld does not answer"
+    return
+  }
+  for kept in --permanent ''; do
+    when=${kept:+ from the next boot on}
+    # shellcheck disable=SC2086 # no word where nothing is said
+    {
+      services=$(firewall-cmd $kept "$zone" --list-services)
+      case " $services " in *" ssh "*) ;; *) echo "the firewall does not let in ssh$when" ;; esac
+      for service in $services; do
+        is_allowed "$service" || echo "the firewall lets in $service$when"
+      done
+      for port in $(firewall-cmd $kept "$zone" --list-ports); do
+        echo "the firewall lets in port $port$when"
+      done
+    }
+  done
+}
+
+if [ "${1:-}" = check ]; then
+  check
+  exit
+fi
 command -v firewall-cmd >/dev/null || dnf -y -q install firewalld </dev/null >/dev/null ||
   fail "firewalld is missing and dnf could not install it (the lines above say why); see that the machine reaches Oracle's repositories, then run up again"
 systemctl --quiet enable --now firewalld.service ||

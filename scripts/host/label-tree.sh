@@ -39,4 +39,5 @@ rule "$root/apps/[^/.]+/.*" container_file_t
 rule "$root/apps/[^/]*\\.sh(\\.new)?" bin_t
 rule "$root/apps/bootstrap\\.d(/.*)?" bin_t
 rule "$root/apps/backup\\.d(/.*)?" bin_t
+rule "$root/apps/status\\.d(/.*)?" bin_t
 restorecon -R "$srv"

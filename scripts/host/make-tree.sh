@@ -49,6 +49,7 @@ folder apps 0755 0:0
 folder apps/postgres-stack 0755 0:0
 folder apps/bootstrap.d 0755 0:0
 folder apps/backup.d 0755 0:0
+folder apps/status.d 0755 0:0
 folder data 0711 0:0
 folder data/postgres 0700 999:999
 folder data/redis 0700 999:999

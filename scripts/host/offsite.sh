@@ -8,6 +8,8 @@
 #   restore dumps FOLDER [RUN]  one run of dumps (the newest) into FOLDER/RUN
 #   restore wal FOLDER [CLUSTER]
 #                               base backups and WAL into FOLDER/base and FOLDER/wal; of which cluster, where there are several
+#   restore newest FOLDER [CLUSTER]
+#                               of those, only the newest base backup, what it builds on, and the WAL since
 #   unlock                      remove locks whose owner is gone (push and wal do that by themselves)
 #
 # Dumps and WAL have a repository each, since cleaning one up locks it. A snapshot is there as a whole or not at all, so a run
@@ -17,12 +19,12 @@
 . "$(dirname "$0")/backup.d/common.sh"
 
 usage() {
-  echo "usage: $0 push|wal|status|check|restore dumps FOLDER [RUN]|restore wal FOLDER [CLUSTER]|unlock" >&2
+  echo "usage: $0 push|wal|status|check|restore dumps FOLDER [RUN]|restore wal|newest FOLDER [CLUSTER]|unlock" >&2
   exit 2
 }
 
 case ${1:-}:$#:${2:-} in
-  push:1: | wal:1: | status:1: | check:1: | unlock:1: | restore:[34]:dumps | restore:[34]:wal) ;;
+  push:1: | wal:1: | status:1: | check:1: | unlock:1: | restore:[34]:dumps | restore:[34]:wal | restore:[34]:newest) ;;
   *) usage ;;
 esac
 [ -n "$OFFSITE" ] || fail "no off-site store is set; set central-data-platform:backups.offsite, then pulumi up"
@@ -195,11 +197,21 @@ push_dumps() {
   patiently dumps "$HOURS" check --read-data-subset "$(($(date +%s) / 86400 % 7 + 1))/7" || failed "$OFFSITE/dumps is damaged"
 }
 
+# Never before that of the last one: after a clock was set back, the newest would be forgotten, and an older one restored.
+snapshot_time() { # base|wal
+  time=$(date +%s) last=$(cat "$backups/state/offsite-time.$1" 2>/dev/null) || last=0
+  [ "$time" -gt "$last" ] || time=$((last + 1))
+  echo "$time" >"$backups/state/offsite-time.$1"
+  date -u -d "@$time" '+%Y-%m-%d %H:%M:%S'
+}
+
 # Files come, go and are packed while they are read; then it is done again.
 push_files() { # base|wal SECONDS
+  mkdir -p "$backups/state"
+  at=$(snapshot_time "$1")
   for _ in 1 2 3; do
     # Without what is not finished yet: a base backup's name begins with a dot, a segment's that is being packed ends with .new.
-    patiently wal "$2" backup --host "$source" --tag "$1" --exclude "backups/$1/.*" --exclude "backups/$1/**/*.gz.new" "$1" && return
+    patiently wal "$2" backup --host "$source" --tag "$1" --time "$at" --exclude "backups/$1/.*" --exclude "backups/$1/**/*.gz.new" "$1" && return
     [ "$code" = 3 ] || return
     forget_newest wal "$1"
   done
@@ -339,7 +351,50 @@ fetch() { # dumps|wal TAG FOLDER [RESTIC-ARGUMENT...]
   shift 3
   patiently "$name" "$MINUTES" stats --json --mode restore-size --tag "$tag" "$@" latest || fail "there is no $tag in $OFFSITE/$name: $(last_line)"
   need_space "$into" "$(printf '%s' "$said" | sed -n 's/.*"total_size":\([0-9]*\).*/\1/p')" "restoring $tag"
+  bring "$name" "$tag" "$into" "$@"
+}
+
+bring() { # dumps|wal TAG FOLDER [RESTIC-ARGUMENT...]
+  name=$1 tag=$2 into=$3
+  shift 3
   patiently "$name" "$HOURS" restore --tag "$tag" "$@" --target "$into" --verify latest || fail "$tag could not be restored from $OFFSITE/$name: $(last_line)"
+}
+
+# The files of the newest snapshot: path, tab, bytes.
+files_there() { # base|wal
+  patiently wal "$MINUTES" ls --json --tag "$1" --host "$cluster" latest || return
+  printf '%s\n' "$said" | sed -n 's/.*"type":"file","path":"\([^"]*\)".*"size":\([0-9]*\).*/\1\t\2/p'
+}
+
+# Sets folder/base and folder/wal. restic is told folders of base backups, and names of segments but for their last digit.
+newest() { # FOLDER
+  list=$1/.list bases=$1/base
+  patiently wal "$MINUTES" snapshots --json --tag base --host "$cluster" || fail "what is in $OFFSITE/wal cannot be listed: $(last_line)"
+  case $said in *'"hostname"'*) ;; *) fail "there is no base backup of $cluster in $OFFSITE/wal yet; run sudo $apps/offsite.sh push" ;; esac
+  files_there base >"$list" || fail "the base backups of $cluster in $OFFSITE/wal cannot be listed: $(last_line)"
+  bring wal base "$1" --host "$cluster" --include '/base/*/info'
+  base=$(ids | tail -n 1)
+  parts=$(chain "$base" | tr '\n' ' ')
+  case " $parts" in *" $base "*) ;; *) fail "base backup ${base:-of $cluster} in $OFFSITE/wal builds on one that is not there" ;; esac
+  for part in $parts; do set -- "$@" --include "/base/$part"; done
+  files_there wal >>"$list" || fail "the WAL of $cluster in $OFFSITE/wal cannot be listed: $(last_line)"
+  wanted=$(awk -F '\t' -v parts="$parts" -v first="$(value "$base" START_WAL)" '
+    BEGIN { for (n = split(parts, part, " "); n; n--) base[part[n]] }
+    { depth = split($1, word, "/"); name = word[depth] }
+    word[2] == "base" { if (word[3] in base) bytes += $2; next }
+    name ~ /^[0-9A-F]+([.]partial)?([.]gz)?$/ && substr(name, 9, 16) "" >= substr(first, 9) "" {
+      bytes += $2
+      prefix = substr($1, 1, length($1) - length(name) + 23)
+      if (!(prefix in seen)) print prefix
+      seen[prefix]
+    }
+    END { printf "%.0f\n", bytes }' "$list")
+  rm "$list"
+  need_space "$1" "$(echo "$wanted" | tail -n 1)" "restoring base backup $base"
+  bring wal base "$@" --host "$cluster"
+  set -- "$1" --include '/wal/*.history' --include '/wal/past/*.history' --include /wal/points.tsv
+  for prefix in $(echo "$wanted" | sed '$d'); do set -- "$@" --include "$prefix*"; done
+  bring wal wal "$@" --host "$cluster"
 }
 
 # $cluster: the one that is meant, or the only one that there is.
@@ -354,20 +409,26 @@ find_cluster() { # [CLUSTER]
     fail "$OFFSITE/wal has the WAL of several clusters, the lost machine's and a new one's; say which at the end of the line: $(echo "$cluster" | tr '\n' ' ') (sudo $apps/offsite.sh status shows how new each is)"
 }
 
-restore() { # dumps|wal FOLDER [RUN|CLUSTER]
+restore() { # dumps|wal|newest FOLDER [RUN|CLUSTER]
   mkdir -p "$2"
   folder=$(CDPATH='' cd -- "$2" && pwd)
   [ -z "$(ls -A "$folder")" ] || fail "$folder is not empty; name another folder"
-  must_be_there "$1"
-  if [ "$1" = wal ]; then
+  if [ "$1" != dumps ]; then
+    must_be_there wal
     find_cluster "${3:-}"
-    fetch wal base "$folder" --host "$cluster"
-    fetch wal wal "$folder" --host "$cluster"
+    if [ "$1" = newest ]; then
+      newest "$folder"
+    else
+      fetch wal base "$folder" --host "$cluster"
+      fetch wal wal "$folder" --host "$cluster"
+    fi
     echo "$folder"
     return
   fi
+  must_be_there dumps
   list_runs || fail "what is in $OFFSITE/dumps cannot be listed: $(last_line)"
-  run=${3:-$(printf '%s\n' "$there" | tail -n 1)}
+  # One from the future, made while the clock was wrong, is taken only where there is no other, as on the host.
+  run=${3:-$(printf '%s\n' "$there" | awk -v now="$(date -u +%Y%m%dT%H%M%SZ)" '!found || $0 "" <= now "" { found = $0 } END { print found }')}
   [ -n "$run" ] || fail "there is no run in $OFFSITE/dumps yet; run sudo $apps/offsite.sh push"
   printf '%s\n' "$there" | grep -qxF -- "$run" || fail "there is no run $run in $OFFSITE/dumps; sudo $apps/offsite.sh status lists them"
   fetch dumps "$run" "$folder"

@@ -100,7 +100,7 @@ reached() {
 }
 
 reload_pgbouncer() {
-  # On the first run it is not there yet. Not `docker kill`, which would end its restarts (reload-pgbouncer.sh).
+  # On the first run it is not there yet. Not `docker kill`, which would end its restarts (pgbouncer-running.sh).
   [ "$(docker container inspect --format '{{.State.Running}}' pgbouncer 2>/dev/null)" != true ] ||
     docker exec pgbouncer sh -c 'kill -HUP 1'
 }

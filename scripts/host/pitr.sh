@@ -12,10 +12,12 @@
 #   point NAME                            mark this moment, for prepare name:NAME
 # shellcheck source=scripts/host/backup.d/common.sh
 . "$(dirname "$0")/backup.d/common.sh"
+# shellcheck source=scripts/host/backup.d/recovery.sh
+. "$apps/backup.d/recovery.sh"
 copy=$srv/data/postgres-pitr
 new=$srv/data/.postgres-pitr.new
 socket=$srv/run/postgresql-pitr
-keeper=$apps/backup.d/wal.sh
+container=postgres-pitr
 from=$backups
 bases=$from/base
 client=postgres-pitr-client
@@ -24,61 +26,6 @@ lineage=
 usage() {
   sed -n '4,12s/^#   //p' "$0" >&2
   exit 2
-}
-
-# --- what there is ---
-
-at_clock() { # UNIX SECONDS
-  date -u -d "@$1" '+%Y-%m-%d %H:%M:%S+00'
-}
-
-number() { # LSN
-  echo $((0x${1%/*} * 4294967296 + 0x${1#*/}))
-}
-
-newest_timeline() {
-  {
-    echo 1
-    for id in $(ids); do value "$id" TIMELINE; done
-    for file in "$from"/wal/*.history; do
-      file=${file##*/}
-      case $file in \**) ;; *) echo $((0x${file%.history})) ;; esac
-    done
-  } | sort -n | tail -n 1
-}
-
-# A base is of use when the timeline has come from where it ends.
-in_lineage() { # ID
-  of=$(value "$1" TIMELINE)
-  [ "$of" != "$lineage" ] || return 0
-  left=$(awk -v of="$of" '$1 == of { print $2 }' "$from/wal/$(printf '%08X' "$lineage").history" 2>/dev/null)
-  [ -n "$left" ] && [ "$(number "$(value "$1" LAST_LSN)")" -le "$(number "$left")" ]
-}
-
-# The base and all that it builds on, the full one first; fails where one is missing.
-chain() { # ID
-  [ -f "$bases/$1/info" ] || return 1
-  of=$(value "$1" PARENT)
-  if [ -n "$of" ]; then chain "$of" || return 1; fi
-  echo "$1"
-}
-
-# LSN and time of the last commit in the segments of standard input, oldest first; nothing where there is none.
-last_commit() {
-  # shellcheck disable=SC2016,SC2046 # for the shell in the container; one word a segment
-  in_client --volume "$from/wal:/wal:ro" --tmpfs /tmp --entrypoint sh "$POSTGRES_IMAGE" -c '
-    for name; do
-      for file in /wal/$name /wal/past/$name /wal/$name.partial /wal/past/$name.partial; do
-        if [ -f "$file" ]; then cp "$file" "/tmp/$name"; elif [ -f "$file.gz" ]; then gzip -dc "$file.gz" >"/tmp/$name"; else continue; fi
-        found=$(pg_waldump --rmgr=Transaction "/tmp/$name" 2>/dev/null |
-          sed -n "s/.* lsn: \([0-9A-F/]*\),.* desc: COMMIT \([0-9-]* [0-9:.]*\) UTC.*/\1 \2/p" | tail -n 1)
-        rm "/tmp/$name"
-        if [ -n "$found" ]; then
-          echo "$found"
-          exit
-        fi
-      done
-    done' sh $(tail -n 200 | sed '1!G; h; $!d')
 }
 
 # --- prepare ---
@@ -110,168 +57,18 @@ right_name() {
   [ "${#1}" -le 63 ] || fail "'$1' is too long for the name of a point; 63 characters are the most"
 }
 
-# Whether recovery to the target can begin at a base: everything of it is before the target.
-before_target() { # ID
-  case $kind in
-    latest) ;;
-    time) [ "$(value "$1" FINISHED)" -lt "$second" ] ;;
-    xid) [ "$(value "$1" NEXT_XID)" -le "$wanted" ] ;;
-    lsn) [ "$(number "$(value "$1" LAST_LSN)")" -le "$(number "$wanted")" ] ;;
-    name) [ -z "$marked" ] || [ "$(number "$(value "$1" LAST_LSN)")" -le "$(number "$marked")" ] ;;
-  esac
-}
-
-# The bases from which the target can be reached, the best first.
-candidates() {
-  cluster=$(value "$(ids | tail -n 1)" SYSTEM_ID)
-  for id in $(ids | sort -r); do
-    if [ "$(value "$id" SYSTEM_ID)" = "$cluster" ] && in_lineage "$id" && before_target "$id" && chain "$id" >/dev/null; then echo "$id"; fi
-  done | if [ "$kind" = name ] && [ -z "$marked" ]; then sort; else cat; fi
-}
-
-# With the folders of the chosen base and of all that it builds on as /chain/ID.
-with_chain() { # DOCKER'S AND THE PROGRAM'S ARGUMENTS
-  for part in $(chain "$base"); do set -- --volume "$bases/$part/data:/chain/$part:ro" "$@"; done
-  in_client "$@"
-}
-
-# Sets base.
-choose() {
-  oldest=$(ids | head -n 1)
-  [ -n "$oldest" ] || fail "there is no base backup in $bases; make one: sudo $apps/backup.d/base.sh, or name another folder by --from"
-  found=$(candidates)
-  [ -n "$found" ] ||
-    fail "the target is before the oldest base backup that leads to it; the oldest moment is $(at_clock $(($(value "$oldest" FINISHED) + 1)))"
-  for base in $found; do
-    # shellcheck disable=SC2016 # for the shell in the container
-    with_chain --entrypoint sh "$POSTGRES_IMAGE" -c '
-      for part in /chain/*; do
-        pg_verifybackup --quiet --exit-on-error --no-parse-wal "$part" || { echo "base backup ${part##*/} is damaged" >&2; exit 1; }
-      done' && return
-  done
-  fail "all base backups from which the target can be reached are damaged (the lines above name them); take older ones from off-site, and name their folder by --from"
-}
-
-newest_moment() { # segments on standard input, oldest first
-  read -r lsn clock <<FOUND
-$(last_commit)
-FOUND
-  if [ -n "$lsn" ]; then
-    echo "the newest moment is $clock+00 ($0 prepare lsn:$lsn)"
-  else
-    echo "the newest moment is the end of base backup $base"
-  fi
-}
-
-# What can be known before anything is restored. Sets whole: the newest segment that has to be there in the end.
-check_wal() {
-  segments=$("$keeper" segments "$from/wal" "$lineage" "$(value "$base" START_WAL)")
-  missing=$(echo "$segments" | sed -n 's/^missing //p')
-  segments=$(echo "$segments" | grep -v missing) || fail "segment $missing is missing in $from/wal, and base backup $base is of no use without it"
-  whole=
-  for name in $segments; do
-    for file in "$from/wal/$name" "$from/wal/past/$name"; do
-      if [ -f "$file" ] || [ -f "$file.gz" ]; then whole=$name; fi
-    done
-  done
-  [ "$kind" != latest ] || [ -z "$missing" ] ||
-    fail "segment $missing is missing in $from/wal, so what came after it cannot be had; before it, $(echo "$segments" | newest_moment)"
-  [ "$kind" = time ] || return 0
-  read -r lsn clock <<FOUND
-$(echo "$segments" | last_commit)
-FOUND
-  older "$wanted" "$clock" ||
-    fail "nothing was committed after $wanted+00 that is in $from/wal; ${missing:+segment $missing is missing there; }$(if [ -n "$missing" ]; then echo "$segments" | newest_moment; else echo "the newest moment is $clock+00 ($0 prepare latest)"; fi)"
-}
-
-combine() {
-  bytes=1073741824
-  for part in $(chain "$base"); do bytes=$((bytes + $(value "$part" BYTES))); done
-  need_space "$srv/data" "$bytes" "the restored copy"
-  mkdir -m 0700 "$new"
-  chown 999:999 "$new"
-  # shellcheck disable=SC2046 # one word a part
-  with_chain --volume "$new:/restored" --entrypoint pg_combinebackup "$POSTGRES_IMAGE" --no-manifest --output=/restored \
-    $(chain "$base" | sed 's|^|/chain/|') || fail "pg_combinebackup failed (the lines above say why); nothing was kept"
-  touch "$new/recovery.signal"
-  chown 999:999 "$new/recovery.signal"
-  mv -T "$new" "$copy"
-}
-
-# Whole segments first, by both names, since wal.sh may be at work on them; then what has been received of the newest one. A damaged
-# one is said, and is no reason to end at once: PostgreSQL reads ahead of its target. Histories of this host count too, since a new
-# timeline must not have the number of one that was here.
-# shellcheck disable=SC2016 # for the shell in the container
-FETCH='for pass in 1 2; do
-  for folder in /wal /wal/past; do
-    cp "$folder/%f" "%p" 2>/dev/null && exit
-    [ -f "$folder/%f.gz" ] || continue
-    gzip -dc "$folder/%f.gz" >"%p" && exit
-    echo "damaged segment: %f" >&2
-    exit 1
-  done
-  for folder in /wal /wal/past; do cp "$folder/%f.partial" "%p" 2>/dev/null && truncate --size=16M "%p" && exit; done
-done
-case %f in *.history) cp "/own/%f" "%p" 2>/dev/null && exit ;; esac
-exit 1'
-
-start() {
-  # As much memory as postgres-db has.
+# Called by recovery.sh's start. As much memory as postgres-db has.
+run_copy() { # POSTGRES-ARGUMENT...
   limits=$(docker container inspect --format '--memory={{.HostConfig.Memory}} --shm-size={{.HostConfig.ShmSize}}' postgres-db 2>/dev/null) || limits=
-  case $kind in
-    latest) set -- ;;
-    time) set -- -c "recovery_target_time=$wanted+00" ;;
-    *) set -- -c "recovery_target_$kind=$wanted" ;;
-  esac
   mkdir -p "$socket"
   chown 999:999 "$socket"
-  # Recovery's settings are only here, so none stay in the data. Without hot_standby, a setting that was lowered since stops nothing.
   # shellcheck disable=SC2086 # two words
   docker run --detach --name postgres-pitr --network none --user 999:999 --cap-drop ALL $limits \
     --security-opt no-new-privileges:true --security-opt label=disable --stop-signal SIGINT \
     --log-opt max-size=10m --log-opt max-file=5 \
-    --volume "$copy:/var/lib/postgresql/data" --volume "$srv/config/postgres:/etc/postgresql:ro" \
+    --env PGDATA=/var/lib/postgresql/data --volume "$copy:/var/lib/postgresql/data" --volume "$srv/config/postgres:/etc/postgresql:ro" \
     --volume "$from/wal:/wal:ro" --volume "$backups/wal:/own:ro" --volume "$socket:/var/run/postgresql" "$POSTGRES_IMAGE" \
-    postgres -c config_file=/etc/postgresql/postgresql.conf -c listen_addresses= -c hot_standby=off -c restore_command="$FETCH" \
-    -c recovery_target_timeline="$lineage" -c recovery_target_action=promote "$@" >/dev/null
-}
-
-ask_copy() { # SQL
-  docker exec postgres-pitr psql --no-psqlrc --quiet --tuples-only --no-align --username=platform_admin --dbname=postgres --command "$1"
-}
-
-# Prints why recovery ended at an LSN when it had not read all that is there.
-damage() { # LSN
-  at=$(printf '%08X%08X' $((0x${1%/*})) $((0x${1#*/} / 16777216)))
-  damaged=$(printf '%s\n' "$log" | sed -n 's/^damaged segment: //p' | tail -n 1)
-  if [ -z "$damaged" ] && older "$at" "${whole#????????}"; then damaged=$(echo "$segments" | grep "$at\$"); fi
-  [ -z "$damaged" ] || echo "segment $damaged in $from/wal is corrupted, so what came after it cannot be had; before it, $(
-    echo "$segments" | awk -v end="${damaged#????????}" 'substr($0, 9) "" < end ""' | newest_moment
-  )"
-}
-
-# Until it takes connections; it does not before the target is reached.
-wait_for_target() {
-  until [ "$(ask_copy 'SELECT NOT pg_is_in_recovery()' 2>/dev/null)" = t ]; do
-    if [ "$(docker container inspect --format '{{.State.Running}}' postgres-pitr)" != true ]; then
-      log=$(docker logs postgres-pitr 2>&1)
-      reached=$(printf '%s\n' "$log" | sed -n 's/.*redo done at \([0-9A-F/]*\) .*/\1/p' | tail -n 1)
-      why=$(damage "${reached:-FFFFFFFF/FFFFFFFF}")
-      [ -z "$why" ] || fail "$why"
-      case $log in
-        *'recovery ended before configured recovery target was reached'*)
-          fail "$target is not in the WAL of $from/wal${missing:+, where segment $missing is missing}; $(echo "$segments" | newest_moment)"
-          ;;
-        *) fail "PostgreSQL did not recover: $(printf '%s\n' "$log" | grep -E 'FATAL|PANIC' | tail -n 1)" ;;
-      esac
-    fi
-    sleep 0.5
-  done
-  [ "$kind" != latest ] && return
-  # Without a target PostgreSQL takes the first record that cannot be read for the end.
-  log=$(docker logs postgres-pitr 2>&1)
-  why=$(damage "$(sed -n '$s/^[0-9]*\t\([0-9A-F/]*\)\t.*/\1/p' "$(find "$copy/pg_wal" -name '*.history' | sort | tail -n 1)")")
-  [ -z "$why" ] || fail "$why"
+    postgres -c config_file=/etc/postgresql/postgresql.conf "$@" >/dev/null
 }
 
 undo() {
@@ -414,7 +211,8 @@ swap() {
     fail "there is no prepared copy that answers; make one: sudo $0 prepare TARGET (or, if it was stopped: docker start postgres-pitr)"
   docker container inspect postgres-db postgres-wal >/dev/null 2>&1 || fail "containers postgres-db and postgres-wal are missing; run pulumi up first, then this again"
   only_one
-  before=$srv/data/postgres-before-$(date -u +%Y%m%dT%H%M%SZ)
+  # A clock that was set back may say a time twice.
+  while before=$srv/data/postgres-before-$(date -u +%Y%m%dT%H%M%SZ) && [ -e "$before" ]; do sleep 1; done
   trap put_back EXIT
   trap 'exit 130' HUP INT TERM
   # Now, so that it takes less while clients wait.

@@ -9,6 +9,7 @@
 # shellcheck source=scripts/host/backup.d/dumps.sh
 . "$apps/backup.d/dumps.sh"
 paused=$srv/run/restore.paused
+client=restore
 
 # --- Whatever happens ---
 
@@ -19,13 +20,19 @@ clean_up() { # COPY ADMIN'S DATABASE
     "$apps/pooler.sh" resume >/dev/null 2>&1 || "$apps/pooler.sh" resume >/dev/null 2>&1 || :
     rm -f "$paused"
   fi
-  psql_in "$2" --set=copy="$1" >/dev/null 2>&1 <<'SQL' || :
-DROP DATABASE IF EXISTS :"copy" WITH (FORCE);
-SQL
+  # A container outlives the process that started it.
+  docker rm --force "$client" >/dev/null 2>&1 || :
+  # A server that went down, for a full disk perhaps, comes back by itself in a while.
+  for try in $(seq 90); do
+    said=$(echo 'DROP DATABASE IF EXISTS :"copy" WITH (FORCE);' | psql_in "$2" --set=copy="$1" 2>&1) && return
+    # Where it goes down just now, psql ends without a word. What the server refuses, it goes on refusing.
+    case $said in *'ERROR: '*) return 1 ;; *) [ "$try" = 90 ] || sleep 1 ;; esac
+  done
+  return 1
 }
 
 if [ "${1:-}" = --clean-up ] && [ $# -eq 3 ]; then
-  clean_up "$2" "$3"
+  clean_up "$2" "$3" || :
   exit
 fi
 
@@ -80,7 +87,9 @@ if [ "$exists" = t ]; then
   [ -z "$into" ] || fail "database '$target' is there already; choose another name for --into"
   [ "$yes" = yes ] || fail "database '$target' is there, and nothing was begun: say --yes to replace it (it is kept under another name), or --into NAME to restore beside it"
 fi
-check_sum "$file"
+# While the server is asked and tidied up.
+(check_sum "$file") &
+checking=$!
 [ ! -f "$folder/$name.rows.tsv" ] || check_sum "$name.rows.tsv"
 
 # As long as a name can be, cut where a character ends.
@@ -93,10 +102,24 @@ before=$(fitted "_before_$now")
 
 # --- A copy ---
 
+options='-c role=none -c default_transaction_read_only=off -c statement_timeout=0 -c synchronous_commit=off'
 in_postgres() { # WORD...; the dump is standard input
-  docker exec --interactive \
-    --env PGOPTIONS='-c role=none -c default_transaction_read_only=off -c statement_timeout=0 -c synchronous_commit=off' \
-    postgres-db "$@" <"$folder/$file" 7>&-
+  docker exec --interactive --env PGOPTIONS="$options" postgres-db "$@" <"$folder/$file" 7>&-
+}
+
+# For definitions, of which none waits for another, a container of its own is not worth its start.
+in_one() { # PG_RESTORE'S ARGUMENT...
+  in_postgres pg_restore "$@"
+}
+
+# With the dump as a file, which several sessions can read at once; root, since nobody else may read it.
+jobs=$(nproc)
+[ "$jobs" -le 4 ] || jobs=4
+in_parallel() { # PG_RESTORE'S ARGUMENT...
+  # A path may hold whatever separates words elsewhere.
+  quoted=$(printf '%s' "$folder" | sed 's/"/""/g')
+  in_client --user 0:0 --env PGOPTIONS="$options" --volume "$srv/run/postgresql:/var/run/postgresql" --volume "$work:/work:ro" \
+    --mount "type=bind,\"source=$quoted\",target=/dump,readonly" --entrypoint pg_restore "$POSTGRES_IMAGE" --jobs="$jobs" "$@" "/dump/$file" 7>&-
 }
 
 # What globals.sql of the same run would make, and this dump needs.
@@ -143,7 +166,7 @@ finish() {
   status=$?
   trap - EXIT
   trap '' HUP INT TERM
-  clean_up "$copy" "$admin"
+  clean_up "$copy" "$admin" || [ "$status" = 0 ] || echo "the half-restored copy '$copy' is still there; the next restore of this dump removes it" >&2
   unguard
   rm -rf "$work"
   exit "$status"
@@ -153,8 +176,9 @@ trap finish EXIT
 trap 'echo "restoring was ended by a signal; database $target is as it was" >&2; exit 1' HUP INT TERM
 guard "$copy" "$admin"
 # What a restore has left whose machine went down.
-clean_up "$copy" "$admin"
+clean_up "$copy" "$admin" || fail "database '$copy', which an earlier restore has left, cannot be removed: $said"
 
+wait "$checking" || exit 1
 in_postgres pg_restore --list >/dev/null 2>"$work/errors" || fail "$folder/$file is no dump that pg_restore can read: $(why)"
 missing=$(missing_roles)
 [ -z "$missing" ] ||
@@ -166,28 +190,26 @@ need_space "$srv/data/postgres" "$((${size:-$(($(stat -c %s "$folder/$file") * 4
 began=$(date +%s)
 database_sql >"$work/database.sql" 2>"$work/errors" || fail "$folder/$file does not say how its database was made: $(why)"
 ask <"$work/database.sql" >/dev/null 2>"$work/errors" || fail "database '$copy' could not be made: $(why)"
-fill() { # ROLE PG_RESTORE'S ARGUMENT
-  in_postgres pg_restore --exit-on-error "$2" --dbname="postgresql://$1@/$(encoded "$copy")" 2>"$work/errors" ||
+fill() { # in_parallel|in_one ROLE PG_RESTORE'S ARGUMENT
+  "$1" --exit-on-error "$3" --dbname="postgresql://$2@/$(encoded "$copy")" 2>"$work/errors" ||
     fail "$folder/$file could not be restored, and nothing was changed: $(why)"
 }
 # Rows are checked by functions of the application's (CHECK, generated columns): they come in by a role that may do nothing else.
 # Large objects run nothing, and want their owner's rights.
-rows_list=/tmp/restore-$now.list
 in_postgres pg_restore --list --section=data >"$work/list"
 is_row='^[0-9]+; [0-9]+ [0-9]+ (TABLE DATA|SEQUENCE SET) '
-fill_listed() { # ROLE; lines of the dump's list are standard input
-  docker exec --interactive postgres-db sh -c 'cat >"$0"' "$rows_list"
-  fill "$1" --use-list="$rows_list"
-  docker exec postgres-db rm "$rows_list"
-}
-fill platform_admin --section=pre-data
+fill in_one platform_admin --section=pre-data
 echo 'GRANT CONNECT ON DATABASE :"copy" TO platform_restore;' | ask
-grep -E "$is_row" "$work/list" | fill_listed platform_restore
+grep -E "$is_row" "$work/list" >"$work/rows.list" || :
+fill in_parallel platform_restore --use-list=/work/rows.list
 echo 'REVOKE CONNECT ON DATABASE :"copy" FROM platform_restore;' | ask
-grep -Ev "$is_row" "$work/list" | fill_listed platform_admin
-fill platform_admin --section=post-data
+if grep -Ev "$is_row|^;" "$work/list" >"$work/others.list"; then fill in_parallel platform_admin --use-list=/work/others.list; fi
 
-echo "$COUNTING" | psql_in "$copy" | counted >"$work/rows.tsv"
+# Indexes and constraints change no row, so what came is counted while they are made.
+(exec 7>&- 9>&- && echo "$COUNTING" | psql_in "$copy" | counted >"$work/rows.tsv") &
+counting=$!
+fill in_parallel platform_admin --section=post-data
+wait "$counting"
 if [ ! -f "$folder/$name.rows.tsv" ]; then
   say "there is no $folder/$name.rows.tsv to compare the rows with"
 else

@@ -2,13 +2,19 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from scripts.workstation.paths import ROOT
 from scripts.workstation.session import Session, complaint
 from scripts.workstation.shell import answer, logged
 from scripts.workstation.trouble import Trouble
+
+# How pulumi names the holders of a lock in a backend of one's own (its diy/lock.go), and how Pulumi Cloud refuses.
+_HOLDER = re.compile(r"created by (?P<who>\S+)@(?P<machine>\S+) \(pid (?P<pid>\d+)\) at (?P<since>\S+)")
+_CLOUD_CONFLICT = re.compile(r"\[409\].*another update is currently in progress", re.IGNORECASE | re.DOTALL)
 
 
 def require(session: Session, document: Mapping[str, Any]) -> str:
@@ -55,3 +61,29 @@ def make_stack(session: Session) -> None:
         environment=session.environment,
         cwd=ROOT,
     )
+
+
+def locked(message: str, stack: str) -> str | None:
+    """Who holds the lock that pulumi's message is about, since when, and what to do; None for any other message."""
+    if _CLOUD_CONFLICT.search(message):
+        holder = (
+            "another update of it is in progress; its page in Pulumi Cloud (pulumi console) names who runs it"
+        )
+    elif "is currently locked by" in message and (holders := list(_HOLDER.finditer(message))):
+        holder = " and ".join(
+            f"{found['who']} on {found['machine']} (pid {found['pid']}) since {_in_utc(found['since'])}"
+            for found in holders
+        )
+    else:
+        return None
+    return (
+        f"the state of stack {stack} is locked: {holder}; wait for that to end, then run the same command again; only where it was "
+        f"killed: pulumi cancel --stack {stack}, and what docs/state.md says of a lock that is left"
+    )
+
+
+def _in_utc(timestamp: str) -> str:
+    try:
+        return datetime.fromisoformat(timestamp).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except ValueError:
+        return timestamp

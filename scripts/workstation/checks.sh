@@ -1,5 +1,5 @@
 #!/bin/sh
-# checks.sh: every fast check: format, lint, types, shell, unit tests. All of them run; any that fails makes it fail.
+# checks.sh: every fast check: format, lint, types, shell, workflows, unit tests. All of them run; any that fails makes it fail.
 set -eu
 cd "$(dirname "$0")/../.."
 PATH=$PWD/.venv/bin:$PATH
@@ -25,6 +25,8 @@ check "ruff check" ruff check --quiet .
 check pyright pyright
 check shellcheck on_shell_scripts shellcheck
 check shfmt on_shell_scripts shfmt -d -i 2 -ci
+check actionlint python -m scripts.workstation.actionlint
+check zizmor zizmor --offline --persona auditor --no-progress --quiet .github
 # Property tests compare our quoting with compose's own reading.
 check "docker compose" python -m scripts.workstation.compose_plugin
 check "unit tests" python -m pytest --quiet --numprocesses auto tests --ignore=tests/engine

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from scripts.workstation.engine import Engine
-from scripts.workstation.preflight import CONTAINERS, NETWORK, is_our_network, is_ours
+from scripts.workstation.preflight import CONTAINERS, MONITORS, NETWORK, is_our_network, is_ours
 from scripts.workstation.trouble import Trouble
 
 # As long as PostgreSQL may take for a clean end.
@@ -32,7 +32,7 @@ def ours(engine: Engine, srv_root: Path) -> list[str]:
     """The platform's containers that exist, whoever made them."""
     return [
         str(c["Name"]).removeprefix("/")
-        for c in engine.inspect("container", CONTAINERS)
+        for c in engine.inspect("container", [*CONTAINERS, *MONITORS])
         if is_ours(c, srv_root)
     ]
 

@@ -1,21 +1,23 @@
 #!/bin/sh
 # engine-halves.sh: all engine tests, in two halves at the same time, each with a Docker engine and a network of its own.
 #
-# The tests of simulated machines wait for boots and SSH most of the time, and leave the processors to the others. Their output
-# comes last.
+# Tests with platforms of their own, on simulated machines too, wait for boots and SSH much of the time, and leave the processors
+# to those that share one. A few of the latter come after them (mark `late`), so that the halves end together. Their output comes last,
+# but for what has failed in either, which is said again (tests/engine/failures.py).
 set -eu
 cd "$(dirname "$0")/../.."
 tests=scripts/workstation/engine-tests.sh
 
 # Tools and images are made once, and not by both at a time.
 sh "$tests" --collect-only --quiet >/dev/null
-said=$(mktemp)
-trap 'rm -f "$said"' EXIT
+said=$(mktemp) CDP_TEST_FAILURES=$(mktemp)
+export CDP_TEST_FAILURES
+trap 'rm -f "$said" "$CDP_TEST_FAILURES"' EXIT
 trap 'exit 130' HUP INT TERM
 code=0
-sh "$tests" -m machine --durations=15 >"$said" 2>&1 &
-machines=$!
-sh "$tests" -m 'not machine' --durations=25 || code=$?
-wait "$machines" || code=$?
-cat "$said"
+sh "$tests" -m 'fresh or late' --durations=20 >"$said" 2>&1 &
+fresh=$!
+sh "$tests" -m 'not fresh and not late' --durations=25 || code=$?
+wait "$fresh" || code=$?
+cat "$said" "$CDP_TEST_FAILURES"
 exit "$code"

@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from scripts.workstation import ssh
+from scripts.workstation import ssh, violations
 from scripts.workstation.progress import duration
+from scripts.workstation.restarts import Stopwatch
 
 WAITING_SECONDS = 20.0
 LAST_WORDS = 3
@@ -109,9 +110,12 @@ class Narrator:
         self._said: set[str] = set()
         self.errors: list[str] = []
         self.changes: dict[str, int] = {}
+        # How long each replaced container was away.
+        self.away = Stopwatch()
 
     def hear(self, event: Mapping[str, Any]) -> None:
         """One event."""
+        self.away.hear(event, self._clock())
         if pre := event.get("resourcePreEvent"):
             self._begin(pre["metadata"])
         elif done := event.get("resOutputsEvent"):
@@ -120,6 +124,8 @@ class Narrator:
             self._failed(failed["metadata"])
         elif diagnostic := event.get("diagnosticEvent"):
             self._diagnose(diagnostic)
+        elif violation := event.get("policyEvent"):
+            self._diagnose(violations.as_diagnostic(violation))
         elif summary := event.get("summaryEvent"):
             self.changes = dict(summary.get("resourceChanges") or {})
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from components.monitoring_settings import EXPORTERS, GRAFANA, STORE
 from scripts.workstation.choices import Choices
 from scripts.workstation.engine import Engine
 from scripts.workstation.paths import LOGS, ROOT, STATE
@@ -16,6 +17,7 @@ from scripts.workstation.trouble import Trouble
 PINNED = ROOT / "images.json"
 STAND_IN_CATALOGUE = STATE / "images.json"
 ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+OF_MONITORING = (*EXPORTERS, STORE, GRAFANA)
 
 # What the engine says when nobody answered. Anything else is an answer, and no reason for other images.
 _NO_ANSWER = re.compile(
@@ -28,7 +30,7 @@ _ADVICE = (
         "toomanyrequests",
         "the registry limits anonymous pulls; run docker login, or wait, and run the same command again",
     ),
-    ("manifest unknown", "the registry no longer has that digest; update images.json"),
+    ("manifest unknown", "the registry no longer has that digest; update images.json by make pin-images"),
     ("not found", "the registry has no such image; correct images.json"),
     ("denied", "the registry wants a login or has no such image; run docker login or correct images.json"),
     ("unauthorized", "the registry wants a login; run docker login and run the same command again"),
@@ -51,9 +53,14 @@ def advice_for(message: str) -> str:
 
 
 def references(catalogue: Mapping[str, Any], architecture: str) -> dict[str, str]:
-    """`repository@sha256:…` of each image for an architecture. Raises Trouble where one is not built for it."""
+    """`repository@sha256:…` of each image of the platform for an architecture. Raises Trouble where one is not built for it.
+
+    Those of monitoring are pulled by `up` itself, where it is on.
+    """
     found: dict[str, str] = {}
     for name, image in catalogue.items():
+        if name in OF_MONITORING:
+            continue
         digest = image["manifests"].get(architecture)
         if digest is None:
             raise Trouble(

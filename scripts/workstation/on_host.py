@@ -1,4 +1,4 @@
-"""`make status`, `make backup`, `make drill`, ...: a command of /srv/apps, run as root where the platform is, with its exit code."""
+"""`make backup`, `make drill`, ...: a command of /srv/apps, run as root where the platform is, with its exit code."""
 
 import sys
 

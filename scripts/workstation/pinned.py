@@ -33,6 +33,11 @@ def compose_version() -> str:
     return pinned_version("compose", "github.com/docker/compose/v5")
 
 
+def actionlint_version() -> str:
+    """actionlint's version, such as v1.7.12."""
+    return pinned_version("actionlint", "github.com/rhysd/actionlint")
+
+
 def content_key(*folders: str) -> str:
     """A short hash of the folders' go.mod and go.sum: what is built from them is kept under it."""
     digest = hashlib.sha256()

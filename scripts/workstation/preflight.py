@@ -15,6 +15,15 @@ from scripts.workstation.trouble import Trouble
 
 COMPOSE_PROJECT = "postgres-stack"
 CONTAINERS = ("postgres-db", "redis-cache", "pgbouncer", "postgres-wal")
+# Those that are there where monitoring is on.
+MONITORS = (
+    "node-exporter",
+    "postgres-exporter",
+    "pgbouncer-exporter",
+    "redis-exporter",
+    "prometheus",
+    "grafana",
+)
 NETWORK = "central-data-platform"
 DEFAULT_SUBNET = "172.28.0.0/24"
 DEFAULT_ADDRESS = "127.0.0.1"
@@ -31,6 +40,7 @@ class Wanted:
     subnet: IPv4Network
     address: str
     ports: Mapping[str, int]
+    containers: Sequence[str] = CONTAINERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +70,10 @@ def wanted(settings: Mapping[str, Any], own: OwnStack) -> Wanted:
         subnet=subnet,
         address=str(network.get("publishAddress", DEFAULT_ADDRESS)),
         ports={name: port for name, port in ports.items() if isinstance(port, int) and 0 < port < 65536},
+        containers=(
+            *CONTAINERS,
+            *(MONITORS if (settings.get("monitoring") or {}).get("enabled") is True else ()),
+        ),
     )
 
 
@@ -107,7 +121,7 @@ def _container_faults(plan: Wanted, found: Found) -> list[str]:
         f"a container named {_name(container)} is there that is not of the platform in {plan.srv_root}; rename it "
         f"(docker rename {_name(container)} …) or remove it"
         for container in found.containers
-        if _name(container) in CONTAINERS and not is_ours(container, plan.srv_root)
+        if _name(container) in plan.containers and not is_ours(container, plan.srv_root)
     ]
 
 

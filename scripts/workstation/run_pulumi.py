@@ -1,15 +1,18 @@
 """Running pulumi: followed through its events for a stack that is made here, or left to the user's terminal for the others."""
 
 import json
+import os
 import queue
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
+from scripts.workstation import backend, restarts
 from scripts.workstation.events import Narrator, summary
 from scripts.workstation.paths import ROOT
 from scripts.workstation.progress import Step
@@ -17,15 +20,50 @@ from scripts.workstation.session import Session, complaint
 from scripts.workstation.shell import answer, last_line, log_path
 from scripts.workstation.trouble import Trouble
 
+PLUGIN_SECONDS = 2.0
+
 
 class Cancelled(Trouble):
     """Ctrl-C, after which pulumi ended in its own way."""
 
 
-def attached(session: Session, words: Sequence[str]) -> int:
-    """Run with the terminal as it is. pulumi is in the terminal's group and hears Ctrl-C itself."""
+def attached(session: Session, words: Sequence[str], printed: bytearray | None = None) -> int:
+    """Run with the terminal as it is. pulumi is in the terminal's group and hears Ctrl-C itself.
+
+    `printed` gets a copy of all that it prints, for which its standard output is no terminal any more. Returns pulumi's exit
+    code. Raises Trouble where the stack's state is locked.
+    """
     with _handling(lambda *_: None):
-        return subprocess.run(words, env=session.environment, cwd=ROOT, check=False).returncode
+        # Questions and progress are on its standard output. What it says of its failure is passed on and remembered.
+        output = None if printed is None else subprocess.PIPE
+        process = subprocess.Popen(
+            words, env=session.environment, cwd=ROOT, stdout=output, stderr=subprocess.PIPE
+        )
+        said = bytearray()
+        copies = [(process.stderr, sys.stderr, said), (process.stdout, sys.stdout, printed)]
+        listeners = [
+            threading.Thread(target=_pass_on, args=(stream, to, copy), daemon=True)
+            for stream, to, copy in copies
+            if stream and copy is not None
+        ]
+        for listener in listeners:
+            listener.start()
+        code = process.wait()
+    # A plugin that outlives a killed pulumi holds the other end open.
+    for listener in listeners:
+        listener.join(PLUGIN_SECONDS)
+    if printed is not None:
+        printed += said
+    if code and (sentence := backend.locked(said.decode(errors="replace"), session.stack)):
+        raise Trouble(sentence, code)
+    return code
+
+
+def _pass_on(stream: IO[bytes], to: TextIO, copy: bytearray) -> None:
+    while piece := os.read(stream.fileno(), 65536):
+        to.buffer.write(piece)
+        to.flush()
+        copy += piece
 
 
 def followed(session: Session, words: Sequence[str], *, step: Step, what: str) -> None:
@@ -57,6 +95,7 @@ def followed(session: Session, words: Sequence[str], *, step: Step, what: str) -
             narrator = Narrator(step.line, stack=session.stack, removing_all=words[1] == "destroy")
             _listen(process, narrator, file)
             code = process.wait()
+    restarts.remember(restarts.path_of(session.stack), narrator.away.seconds)
     if cancelled.is_set() and code:
         raise Cancelled(
             f"the {what} was stopped by Ctrl-C; run make {what} STACK={session.stack} to go on from there",

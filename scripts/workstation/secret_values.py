@@ -11,6 +11,7 @@ LENGTHS = {
     "redisAdminPassword": 32,
     "saltKey": 43,
     "backupKey": 43,
+    "grafanaPassword": 32,
 }
 
 

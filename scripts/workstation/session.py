@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from scripts.workstation.paths import VENV
+from scripts.workstation.paths import ROOT, VENV
 from scripts.workstation.toolchain import Toolchain
+
+POLICY_PACK = ROOT / "policy"
 
 # A stack that is made here has its own of each; the user's would reach into another stack.
 _FOREIGN = (
@@ -34,9 +36,11 @@ class Session:
         """Whether it is a stack that is made here, with a configuration file of its own."""
         return self.config_file is not None
 
-    def words(self, *command: str, config: bool = False) -> list[str]:
-        """A command line for this stack; `config` where the command reads its configuration."""
+    def words(self, *command: str, config: bool = False, policies: bool = True) -> list[str]:
+        """A command line for this stack; `config` where the command reads its configuration. What it would change is held to policy/."""
         options = ["--config-file", str(self.config_file)] if config and self.config_file else []
+        if policies and command[0] in ("preview", "up"):
+            options += ["--policy-pack", str(POLICY_PACK)]
         return [self.executable, *command, "--stack", self.stack, *options]
 
 

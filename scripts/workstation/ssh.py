@@ -77,10 +77,16 @@ class Ssh:
         return [self.words[0], *options, *self.words[1:]]
 
     def ask(
-        self, command: Sequence[str], *, timeout: float = CONNECT_SECONDS
+        self,
+        command: Sequence[str],
+        *,
+        timeout: float = CONNECT_SECONDS,
+        connect_seconds: int | None = None,
     ) -> "subprocess.CompletedProcess[str]":
-        """Run a short question there. Raises Trouble where ssh itself fails."""
-        said = answer(self.line(command), timeout=timeout)
+        """Run a short question there. Raises Trouble where ssh itself fails. `connect_seconds` is for who has less patience."""
+        # Of an option that is said twice, ssh takes the first.
+        hurry = ["-o", f"ConnectTimeout={connect_seconds}"] if connect_seconds else []
+        said = answer([*self.options(*hurry), shlex.join(command)], timeout=timeout)
         if said.returncode == OWN_FAILURE:
             raise Trouble(fault(said.stderr, self.stack), OWN_FAILURE)
         if said.returncode == 127 and said.stderr == f"{self.words[0]} is not on PATH":

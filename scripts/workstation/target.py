@@ -93,6 +93,8 @@ class There:
     stack: str
     srv_root: Path
     ssh: Ssh
+    # What the last `up` has written down.
+    outputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def line(self, command: Sequence[str], *, terminal: bool = False, log: Path | None = None) -> list[str]:
@@ -136,15 +138,23 @@ def run_docker(target: Target, command: Sequence[str], *, terminal: bool) -> int
 
 def run_script(target: Target, name: str, arguments: Sequence[str]) -> int:
     """Run an installed script of the platform as root, with our own input and output. Raises Trouble where it is not there."""
-    script = target.srv_root / "apps" / name
-    code = target.run_as_root(
-        ["sh", "-c", f'[ -x "$0" ] || exit {NOT_FOUND}; exec "$0" "$@"', str(script), *arguments]
-    )
+    code = target.run_as_root(script_words(target, name, arguments))
     if code == NOT_FOUND:
-        raise Trouble(
-            f"{script} is not there, so the platform is not up yet; run make up STACK={target.stack} first"
-        )
+        raise not_up_yet(target, name)
     return code
+
+
+def script_words(target: Target, name: str, arguments: Sequence[str]) -> list[str]:
+    """A command that runs an installed script there, or ends with NOT_FOUND."""
+    script = target.srv_root / "apps" / name
+    return ["sh", "-c", f'[ -x "$0" ] || exit {NOT_FOUND}; exec "$0" "$@"', str(script), *arguments]
+
+
+def not_up_yet(target: Target, name: str) -> Trouble:
+    """What there is to say of a host without an installed script."""
+    return Trouble(
+        f"{target.srv_root / 'apps' / name} is not there, so the platform is not up yet; run make up STACK={target.stack} first"
+    )
 
 
 def find() -> Target:
@@ -166,7 +176,7 @@ def of_outputs(session: Session, outputs: Mapping[str, Any]) -> Target:
     if words := outputs.get("sshCommand"):
         require_program(str(words[0]), "openssh-client")
         way = Ssh(words=tuple(str(word) for word in words), stack=session.stack)
-        return There(stack=session.stack, srv_root=srv_root, ssh=way)
+        return There(stack=session.stack, srv_root=srv_root, ssh=way, outputs=outputs)
     return Here(stack=session.stack, srv_root=srv_root, engine=Engine(socket=_socket(session)))
 
 

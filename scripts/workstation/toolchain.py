@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scripts.workstation import atomic, go_build, release
 from scripts.workstation.paths import CACHE
-from scripts.workstation.pinned import content_key, pinned_version, pulumi_version
+from scripts.workstation.pinned import TOOLCHAIN, content_key, pinned_version, pulumi_version
 from scripts.workstation.progress import Step
 from scripts.workstation.shell import answer
 from scripts.workstation.trouble import Trouble
@@ -48,7 +48,7 @@ def find_or_make(step: Step) -> Toolchain:
     version = pulumi_version()
     cache = CACHE / "toolchain"
     released = cache / f"pulumi-{version}"
-    built = cache / f"pulumi-{version}-{content_key('pulumi', 'language-python')}"
+    built = cache / f"pulumi-{version}-{content_key('pulumi')}"
     if all((released / name).exists() for name in release.WANTED):
         step.result(f"Pulumi {version} from the cache")
         return Toolchain(folder=released, version=version, source="release")
@@ -81,15 +81,23 @@ def _on_path() -> Toolchain | str:
 
 
 def _complete(folder: Path) -> None:
-    """Add what a folder lacks that an earlier checkout has built."""
+    """Add what a folder lacks that another checkout has built."""
+    _add_language_host(folder)
     if all((folder / Path(script).name).exists() for script in _SCRIPTS):
         return
     go_build.require_go(f"the Pulumi in {folder} lacks scripts of its SDK, which come as a Go module")
     _add_scripts(folder)
 
 
+def _add_language_host(folder: Path) -> None:
+    """Ours: the published one is a Go module that nobody serves."""
+    text = (TOOLCHAIN / "language-python" / "host.py").read_text(encoding="utf-8")
+    path = folder / HELPERS[0]
+    if not path.exists() or path.read_bytes() != text.encode():
+        atomic.write(path, text, 0o755)
+
+
 def _add_scripts(folder: Path) -> None:
-    # Of the version that the CLI is built with, which is newer than the language host's.
     sdk = go_build.module_folder(_SDK, pinned_version("pulumi", _SDK))
     for script in _SCRIPTS:
         text = (sdk / script).read_text(encoding="utf-8")
@@ -105,14 +113,12 @@ def _build(step: Step, version: str, destination: Path, reason: str) -> Toolchai
     work = Path(tempfile.mkdtemp(dir=destination.parent, prefix=".build-"))
     try:
         go_build.build(
-            "language-python", f"{_SDK}/python/cmd/pulumi-language-python", work / "pulumi-language-python"
-        )
-        go_build.build(
             "pulumi",
             "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
             work / "pulumi",
             stamps=(f"{_SDK}/go/common/version.Version={version}",),
         )
+        _add_language_host(work)
         _add_scripts(work)
         work.chmod(0o755)
         shutil.rmtree(destination, ignore_errors=True)

@@ -16,6 +16,8 @@ from scripts.workstation.trouble import Trouble, command
 
 HERE = "127.0.0.1"
 SERVICES = {"PostgreSQL": "postgresAddress", "PgBouncer": "pgbouncerAddress", "Redis": "redisAddress"}
+# Where monitoring is on.
+PAGES = {"Grafana": "grafanaAddress", "Prometheus": "prometheusAddress"}
 # Run by ssh on this workstation once all ports are open.
 _READY = ("-o", "PermitLocalCommand=yes", "-o", "LocalCommand=echo ready")
 
@@ -65,9 +67,9 @@ def offset(text: str | None) -> int:
 
 
 def wanted(outputs: Mapping[str, Any], added: int) -> list[Forward]:
-    """The three forwards; a port here is the one there and the offset."""
+    """The databases' forwards, and those of monitoring where it is on; a port here is the one there and the offset."""
     forwards: list[Forward] = []
-    for service, name in SERVICES.items():
+    for service, name in (SERVICES | {s: n for s, n in PAGES.items() if n in outputs}).items():
         remote = str(outputs.get(name, ""))
         port = remote.rpartition(":")[2]
         if not port.isdecimal():
@@ -147,6 +149,7 @@ def instructions(forwards: Sequence[Forward], authority: Path | None) -> str:
         "",
         f'psql "host=localhost port={ports["PgBouncer"]} dbname=DATABASE user=USER{verified}"',
         f"redis-cli -h localhost -p {ports['Redis']}{tls} --user USER --askpass",
+        *(f"{service:<11} http://localhost:{ports[service]}" for service in PAGES if service in ports),
         "",
         "open until Ctrl-C",
     ]

@@ -4,7 +4,16 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from scripts.workstation import applications, containers, locks, prepare, run_pulumi, state, target
+from scripts.workstation import (
+    applications,
+    confirmed_up,
+    containers,
+    locks,
+    prepare,
+    run_pulumi,
+    state,
+    target,
+)
 from scripts.workstation.prepare import Ready
 from scripts.workstation.progress import Progress
 from scripts.workstation.shell import require_root_rights
@@ -20,7 +29,7 @@ def main() -> int:
     own = prepare.own_stack()
     if own is None:
         session = prepare.users_session_for_changes()
-        return run_pulumi.attached(session, session.words("up", *sys.argv[1:]))
+        return confirmed_up.up(session, sys.argv[1:])
     require_root_rights()
     with locks.exclusive(own.lock, "up", own.name):
         progress = Progress(prepare.STEPS_FOR_CHANGES[own.name] + OWN_STEPS)

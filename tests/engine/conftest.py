@@ -1,19 +1,23 @@
 """The engine tests' platform. `scripts/workstation/engine-tests.sh` gives them a Docker engine of their own."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.engine import failures
 from tests.engine.platform import Platform
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "fresh: brings up platforms of its own, so it runs before the session's"
+        "markers", "fresh: brings up platforms of its own, so it runs before the session's (engine-halves.sh)"
     )
-    config.addinivalue_line("markers", "machine: needs a simulated machine (engine-halves.sh)")
+    config.addinivalue_line(
+        "markers", "late: after those, in the same half, on a session's platform (engine-halves.sh)"
+    )
+    config.addinivalue_line("markers", "machine: needs a simulated machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,6 +26,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.name.startswith("test_production"):
             item.add_marker("machine")
     items.sort(key=lambda item: item.get_closest_marker("fresh") is None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Before fixtures put the platform in order."""
+    report = yield
+    if report.failed:
+        failures.note(report)
+    return report
 
 
 def _required(variable: str) -> str:

@@ -15,17 +15,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from tests.engine.platform import CHECKOUT, PATIENCE_SECONDS, Platform, canary, until
+from tests.engine.backups import Scripts
+from tests.engine.platform import CHECKOUT, PATIENCE_SECONDS, Platform, canary
 
 BUCKET = "backups"
 REGION = "eu-test-1"
-POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+# What each user of the server may do: a host with its backups, and somebody who only looks.
+USERS = {"host": ["s3:*"], "reader": ["s3:Get*", "s3:List*", "s3:Head*"]}
 
 
 def _serve(port: int) -> None:
-    # Before moto is loaded: after these three questions it answers nobody whom it does not know.
-    os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "3"
+    # Before moto is loaded: after these three questions for each user it answers nobody whom it does not know.
+    os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = str(3 * len(USERS))
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -37,11 +40,18 @@ def _serve(port: int) -> None:
         aws_access_key_id="nobody",
         aws_secret_access_key="nobody",
     )
-    iam.create_user(UserName="host")
-    key = iam.create_access_key(UserName="host")["AccessKey"]
-    iam.put_user_policy(UserName="host", PolicyName="all", PolicyDocument=json.dumps(POLICY))
-    print(f"{key['AccessKeyId']} {key['SecretAccessKey']}", flush=True)
+    keys = [_made_user(iam, name, actions) for name, actions in USERS.items()]
+    print(" ".join(word for key in keys for word in key), flush=True)
     signal.pause()
+
+
+def _made_user(iam: Any, name: str, actions: list[str]) -> tuple[str, str]:
+    statement = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.create_user(UserName=name)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=policy)
+    return key["AccessKeyId"], key["SecretAccessKey"]
 
 
 def _credentials_file(access_key: str, secret_key: str) -> str:
@@ -55,6 +65,9 @@ class ObjectStore:
     port: int
     access_key: str
     secret_key: str
+    # Of a user who may only read.
+    reader_access_key: str
+    reader_secret_key: str
 
     @property
     def repository(self) -> str:
@@ -121,94 +134,18 @@ def object_store() -> Iterator[ObjectStore]:
     )
     try:
         assert process.stdout
-        access_key, secret_key = process.stdout.readline().split()
-        yield ObjectStore(port, access_key, secret_key)
+        yield ObjectStore(port, *process.stdout.readline().split())
     finally:
         process.kill()
         process.wait()
 
 
 @dataclass
-class OffSite:
+class OffSite(Scripts):
     """A platform whose backups go to a store."""
 
-    platform: Platform
     store: ObjectStore
     key: str = field(default_factory=canary)
-
-    @property
-    def apps(self) -> Path:
-        return self.platform.srv / "apps"
-
-    @property
-    def backups(self) -> Path:
-        return self.platform.srv / "backups"
-
-    @property
-    def settings(self) -> Path:
-        return self.platform.srv / "config/backup"
-
-    def start(self, script: str, *words: str, **environment: str) -> "subprocess.Popen[str]":
-        """A script as a process group of its own."""
-        return subprocess.Popen(
-            ["sh", str(self.apps / script), *words],
-            # As by a timer: nothing but the way to Docker.
-            env={"PATH": os.environ["PATH"], "DOCKER_HOST": self.platform.docker_host, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, script: str, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        process = self.start(script, *words, **environment)
-        try:
-            out, err = process.communicate(timeout=PATIENCE_SECONDS)
-        finally:
-            kill(process)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-    def must(self, script: str, *words: str, **environment: str) -> str:
-        ran = self.run(script, *words, **environment)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        return ran.stdout
-
-    def state(self, name: str) -> tuple[str, str]:
-        """ok or fail, and the detail."""
-        state, _, detail = (self.backups / "state" / name).read_text().rstrip("\n").split("\t")
-        return state, detail
-
-    def write_settings(self, **changed: str) -> None:
-        """backup.env as the program has written it, with other values."""
-        path = self.settings / "backup.env"
-        lines = path.read_text().splitlines()
-        for name, value in changed.items():
-            lines = [line for line in lines if line.removeprefix("export ").partition("=")[0] != name]
-            # restic and rclone read those from the environment.
-            exported = "export " if name.startswith(("AWS_", "RCLONE_")) else ""
-            lines.append(f"{exported}{name}='{value}'")
-        path.write_text("\n".join(lines) + "\n")
-
-
-def kill(process: "subprocess.Popen[str]") -> None:
-    """The script and all that it has started, at once."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    finally:
-        process.wait()
-    until(lambda: not _lives(process.pid), seconds=10, what="the end of what it had started")
-
-
-def _lives(group: int) -> bool:
-    """Does a process of this group run?"""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 @contextmanager

@@ -23,11 +23,11 @@ PROJECT = "central-data-platform"
 PROGRAM = ("__main__.py", "Pulumi.yaml", "components", "images.json")
 SECRET_KEYS = (
     *("postgresPassword", "pgbouncerAuthPassword", "redisAdminPassword", "saltKey"),
-    *("backupKey", "offsiteAccessKey", "offsiteSecretKey", "alertWebhook"),
+    *("backupKey", "offsiteAccessKey", "offsiteSecretKey", "alertWebhook", "grafanaPassword"),
 )
 APPLICATION_PASSWORDS = "applicationPasswords"
 # Longer than anything here takes: what hangs is a failure of its own test.
-PATIENCE_SECONDS = 400
+PATIENCE_SECONDS = 900
 # Those with clients, and all.
 SERVERS = ("postgres-db", "redis-cache", "pgbouncer")
 CONTAINERS = (*SERVERS, "postgres-wal")

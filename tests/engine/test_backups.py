@@ -10,127 +10,19 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from tests.engine.applications import Account
+from tests.engine.backups import CONTENT, Backups, encoded
 from tests.engine.platform import Platform, until
 
 LONGEST = "nämé " * 9
 ODD = ('it\'s "odd"/ünï %41\\x', "-dash", LONGEST)
-# Each value of each row of each table, and the large objects.
-FINGERPRINT = """
-SELECT 'large objects', md5(string_agg(l.oid::text || md5(lo_get(l.oid)), ',' ORDER BY l.oid)) FROM pg_largeobject_metadata l
-UNION ALL SELECT t.name, (xpath('/row/md5/text()', query_to_xml(
-    format('SELECT md5(string_agg(x::text, E''\\n'' ORDER BY x::text)) FROM %s x', t.name), false, true, '')))[1]::text
-  FROM (SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables WHERE schemaname !~ '^pg_' AND schemaname <> 'information_schema') t
-UNION ALL SELECT 'extensions', string_agg(extname, ',' ORDER BY extname) FROM pg_extension
-UNION ALL SELECT 'indexes', string_agg(indexdef, ';' ORDER BY indexdef) FROM pg_indexes WHERE schemaname !~ '^pg_'
-ORDER BY 1
-"""
-CONTENT = r"""
-CREATE EXTENSION pg_trgm;
-CREATE SCHEMA "odd	schema";
-CREATE TABLE "odd	schema"."two
-lines'" AS SELECT g AS id, md5(g::text) AS word, g % 7 = 0 AS flag FROM generate_series(1, 2000) g;
-CREATE TABLE words (word text PRIMARY KEY, nothing text, bytes bytea, at timestamptz DEFAULT now());
-INSERT INTO words SELECT 'w' || g || E'\t\\.\n', NULL, decode(md5(g::text), 'hex') FROM generate_series(1, 500) g;
-CREATE INDEX ON words USING gin (word gin_trgm_ops);
-CREATE TABLE parts (id int, note text) PARTITION BY RANGE (id);
-CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (100);
-CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (100) TO (300);
-INSERT INTO parts SELECT g, 'ümlaut' FROM generate_series(0, 299) g;
-CREATE TABLE empty ();
-SELECT lo_from_bytea(0, decode(repeat(md5(g::text), 3000), 'hex')) FROM generate_series(1, 3) g;
-ALTER TABLE words OWNER TO librarian_owner;
-GRANT SELECT ON words TO librarian_readonly;
-"""
-
-
-@dataclass
-class Backups:
-    """The scripts of a platform, as an operator has them."""
-
-    platform: Platform
-
-    @property
-    def apps(self) -> Path:
-        return self.platform.srv / "apps"
-
-    @property
-    def dumps(self) -> Path:
-        return self.platform.srv / "backups/dumps"
-
-    def start(self, script: str, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [self.apps / script, *arguments],
-            env={**self.platform.environment, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, script: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        process = self.start(script, *arguments, **environment)
-        out, err = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-    def must(self, script: str, *arguments: str) -> str:
-        ran = self.run(script, *arguments)
-        assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout + ran.stderr
-        return ran.stdout
-
-    def refused(self, script: str, *arguments: str) -> str:
-        ran = self.run(script, *arguments)
-        assert ran.returncode == 1, ran.stdout
-        (sentence,) = ran.stderr.splitlines()
-        return sentence
-
-    def runs(self) -> list[Path]:
-        return sorted(self.dumps.glob("2*Z"))
-
-    def left(self) -> list[str]:
-        """What no run should leave: unfinished folders, sessions, databases that are being restored."""
-        sessions = self.platform.psql(
-            "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'backup %'"
-            " UNION ALL SELECT datname FROM pg_database WHERE datname ~ '_restore_'"
-        )
-        return [*sessions.splitlines(), *(path.name for path in self.dumps.glob(".*"))]
-
-    def whole(self, run: Path) -> bool:
-        checked = subprocess.run(
-            ["sha256sum", "--check", "--status", "--strict", "SHA256SUMS"], cwd=run, check=False
-        )
-        return checked.returncode == 0 and {"manifest.json", "globals.sql", "databases.tsv"} <= {
-            path.name for path in run.iterdir()
-        }
-
-    def client(self, database: str) -> "psycopg.Connection[Any]":
-        return self.platform.connect(database=database, pooled=False)
-
-    def fingerprint(self, database: str) -> list[Any]:
-        with self.client(database) as client:
-            return client.execute(FINGERPRINT.encode()).fetchall()
-
-    def create(self, database: str, content: str = "") -> None:
-        with self.client("postgres") as client:
-            client.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
-        if content:
-            with self.client(database) as client:
-                client.execute(content.encode())
-
-    def drop_all(self, like: str) -> None:
-        with self.client("postgres") as client:
-            for (name,) in client.execute(
-                "SELECT datname FROM pg_database WHERE datname LIKE %s", (like,)
-            ).fetchall():
-                client.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="module")
@@ -163,10 +55,6 @@ def run(backups: Backups) -> Path:
         client.execute_command("SET", "backups:other", b"\x00\xff bytes")
     backups.must("backup.sh", "--dumps")
     return backups.runs()[-1]
-
-
-def encoded(name: str) -> str:
-    return quote(name, safe="").replace(".", "%2E").replace("~", "%7E")
 
 
 def properties(backups: Backups, database: str) -> list[Any]:
@@ -408,12 +296,11 @@ def test_missing_roles_are_named(backups: Backups) -> None:
 
 def test_clients_of_the_pooler_are_not_cut(backups: Backups) -> None:
     waits: list[float] = []
-    backups.platform.psql("CREATE TABLE IF NOT EXISTS visits (at timestamptz)", "reporting")
+    account = Account(backups.platform, "reporting")
+    with account.connect() as client:
+        client.execute("CREATE TABLE IF NOT EXISTS visits (at timestamptz)")
     backups.must("backup.sh", "--dumps")
-    with (
-        backups.platform.connect(database="reporting") as pooled,
-        backups.platform.connect(database="reporting", pooled=False) as direct,
-    ):
+    with account.connect() as pooled, account.connect(pooled=False) as direct:
 
         def visit() -> None:
             began = time.monotonic()
@@ -438,7 +325,7 @@ def test_clients_of_the_pooler_are_not_cut(backups: Backups) -> None:
 
 
 def test_a_client_that_holds_on_keeps_its_database(backups: Backups, run: Path) -> None:
-    with backups.platform.connect(database="librarian") as client, client.transaction():
+    with Account(backups.platform, "librarian").connect() as client, client.transaction():
         client.execute("SELECT 1")
         ran = backups.run("restore.sh", "librarian", run.name, "--yes", POOLER_TIMEOUT="2")
         assert ran.returncode == 1

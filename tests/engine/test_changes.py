@@ -26,22 +26,25 @@ def _changed(run: Run) -> set[str]:
         (
             {"postgres": {"memory": 640, "port": 5432}},
             {"platform-postgres-container"},
-            {"platform-postgres-postgresql.conf", "platform-postgres-hash", "platform-postgres-reload"},
+            {
+                *("platform-postgres-files", "platform-postgres-running"),
+                *("platform-postgres-hash", "platform-postgres-hold"),
+            },
         ),
         (
             {"postgres": {"memory": 512, "slowQueryMilliseconds": 500}},
             set[str](),
-            {"platform-postgres-postgresql.conf", "platform-postgres-reload"},
+            {"platform-postgres-files", "platform-postgres-running"},
         ),
         (
             {"redis": {"maxmemory": 128}},
             {"platform-redis-container"},
-            {"platform-redis-redis.conf", "platform-redis-hash"},
+            {"platform-redis-files", "platform-redis-hash", "platform-redis-settled"},
         ),
         (
             {"pgbouncer": {"poolSize": 10}},
             set[str](),
-            {"platform-pgbouncer-pgbouncer.ini", "platform-pgbouncer-reload"},
+            {"platform-pgbouncer-files", "platform-pgbouncer-running"},
         ),
         (
             {"pgbouncer": {"port": 6433}},

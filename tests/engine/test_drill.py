@@ -2,17 +2,16 @@
 
 import base64
 import json
-import shlex
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.engine.object_store import OffSite, kill, off_site
+from tests.engine.backups import kill
+from tests.engine.object_store import OffSite, off_site
 from tests.engine.platform import CONTAINERS, Platform, until
 
 QUERIES = [
@@ -58,9 +57,13 @@ def small(off: OffSite) -> Iterator[Path]:
         other.rename(other.with_name(f".{other.name}"))
     off.write_settings(OFFSITE="")
     _sum(folder)
+    # These are about dumps.
+    base = off.backups / "base"
+    base.rename(off.backups / ".base")
     try:
         yield folder
     finally:
+        (off.backups / ".base").rename(base)
         off.write_settings(OFFSITE=store)
         shutil.rmtree(folder)
         for other in others:
@@ -83,18 +86,8 @@ def _failed(off: OffSite) -> dict[str, str]:
     return {check["name"]: check["detail"] for check in _latest(off)["checks"] if check["state"] == "fail"}
 
 
-def _docker_before(off: OffSite, folder: Path, word: str, script: str) -> str:
-    """A PATH whose docker runs a script before the first command that has this word."""
-    folder.mkdir(exist_ok=True)
-    real = shutil.which("docker")
-    stand_in = folder / "docker"
-    stand_in.write_text(
-        f'#!/bin/sh\ncase " $* " in *{shlex.quote(word)}*)\n'
-        f"  if mkdir {folder}/done 2>/dev/null; then\n{script.replace('docker ', f'{real} ')}\n  fi ;;\nesac\n"
-        f'exec {real} "$@"\n'
-    )
-    stand_in.chmod(0o755)
-    return f"{folder}:{off.platform.environment['PATH']}"
+def _newest_base(off: OffSite) -> str:
+    return max(path.parent.name for path in off.backups.glob("base/*/info"))
 
 
 def _platform_as_it_is(platform: Platform) -> list[str]:
@@ -110,21 +103,27 @@ def _left(off: OffSite) -> list[str]:
 def test_a_killed_drill_touches_nothing_and_the_next_cleans_up(off: OffSite) -> None:
     before = _platform_as_it_is(off.platform)
     process = off.start("drill.sh")
-    until(lambda: "postgres-drill" in _left(off), seconds=60, what="the drill's PostgreSQL")
-    until(lambda: (off.backups / ".drill/postgres/base/5").exists(), seconds=60, what="its databases")
+    ready = ["docker", "exec", "postgres-drill", "pg_isready", "--quiet"]
+    until(
+        lambda: off.platform.run(ready, check=False).returncode == 0,
+        seconds=120,
+        what="the drill's PostgreSQL",
+    )
     facts = json.loads(off.platform.docker("inspect", "postgres-drill"))[0]
     assert facts["HostConfig"]["NetworkMode"] == "none"
     assert facts["HostConfig"]["Memory"] == 2**30
     assert not facts["HostConfig"]["PortBindings"]
-    time.sleep(1)
     kill(process)
     assert _left(off)
-    with off.platform.connect(database="librarian") as client:
+    with off.platform.connect(database="librarian", pooled=False) as client:
         assert client.execute("SELECT count(*) FROM drilled").fetchone() == (500,)
 
     (off.settings / "drill-queries.tsv").write_text(
         "".join(f"{a}\t{d}\t{base64.b64encode(sql.encode()).decode()}\n" for a, d, sql in QUERIES[:1])
     )
+    # Newer than the dumps.
+    off.platform.psql("INSERT INTO drilled VALUES (501); DELETE FROM drilled WHERE id = 501", "librarian")
+    off.must("offsite.sh", "wal")
     out = off.must("drill.sh")
     assert "off-site run" in out
     assert _left(off) == []
@@ -141,6 +140,17 @@ def test_a_killed_drill_touches_nothing_and_the_next_cleans_up(off: OffSite) -> 
     assert 0 <= report["rpo_seconds"] < 600
     page = (off.backups / "drills/latest.md").read_text()
     assert f"Newest row: {report['rpo_seconds']} s old" in page
+
+    # The physical way: the base backup, and what was committed after it and has left as WAL alone.
+    recovery = report["point_in_time"]
+    assert (recovery["base"], recovery["result"]) == (_newest_base(off), "ok")
+    assert {"base fetch", "base recovery", "base amcheck", "base probe"} <= set(_checks(off))
+    assert 0 < recovery["rto_seconds"] < 300
+    assert 0 <= recovery["rpo_seconds"] < 600
+    details = {check["name"]: check["detail"] for check in report["checks"]}
+    written, committed = (details[name].split(" is of ")[1].split(",")[0] for name in ("probe", "base probe"))
+    assert written < committed
+    assert f"Newest commit: {recovery['rpo_seconds']} s old" in page
     assert off.state("drill")[0] == "ok"
 
 
@@ -156,7 +166,7 @@ def test_a_corrupted_index_and_a_missing_key_are_found(off: OffSite, small: Path
         "indisvalid = false WHERE indexrelid = 'drilled_id'::regclass\" -c 'DELETE FROM drilled WHERE id = 7' -c 'INSERT INTO drilled "
         "VALUES (7)' -c \"UPDATE pg_index SET indisready = true, indisvalid = true WHERE indexrelid = 'drilled_id'::regclass\" >&2"
     )
-    ran = off.run("drill.sh", PATH=_docker_before(off, tmp_path / "bin", "pg_amcheck", damage))
+    ran = off.run("drill.sh", PATH=off.docker_before(tmp_path / "bin", "pg_amcheck", damage))
     assert ran.returncode == 1
     failed = _failed(off)
     assert set(failed) == {"amcheck", "redis"}, failed
@@ -178,6 +188,8 @@ def test_missing_rows_and_a_false_answer_are_found(off: OffSite, small: Path) ->
         "query 2 of librarian": "it did not answer with one row that says true, as librarian_user in librarian",
     }
     assert _latest(off)["source"] == "local"
+    assert _latest(off)["point_in_time"]["result"] == "none"
+    assert _checks(off)["base fetch"] == "warn"
 
 
 def test_a_damaged_file_ends_the_drill_before_anything_is_restored(off: OffSite, small: Path) -> None:

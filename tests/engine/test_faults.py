@@ -21,7 +21,7 @@ def test_kill_9_of_a_container_is_recovered(platform: Platform, container: str) 
     platform.redis().set("kept", "42")
     time.sleep(1.1)  # appendfsync everysec
     # A reload must not count as a stop by hand, after which Docker would not restart the container.
-    platform.run(["sh", "scripts/host/reload-pgbouncer.sh"])
+    platform.run(["docker", "exec", "pgbouncer", "sh", "-c", "kill -HUP 1"])
     before = platform.ids()
     pid = int(platform.docker("inspect", "--format", "{{.State.Pid}}", container))
     os.kill(pid, signal.SIGKILL)
@@ -38,7 +38,7 @@ def test_kill_9_of_a_container_is_recovered(platform: Platform, container: str) 
 
 def test_a_restart_of_the_docker_daemon_is_recovered(platform: Platform) -> None:
     # A reload must not count as a stop by hand, after which Docker would not restart the container.
-    platform.run(["sh", "scripts/host/reload-pgbouncer.sh"])
+    platform.run(["docker", "exec", "pgbouncer", "sh", "-c", "kill -HUP 1"])
     restart = os.environ.get("CDP_TEST_RESTART_DOCKER")
     assert restart, "CDP_TEST_RESTART_DOCKER must name the command that restarts the tests' Docker daemon"
     platform.psql("CREATE TABLE IF NOT EXISTS kept AS SELECT 42 AS answer")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.object_store import BUCKET, OffSite, kill, off_site, rclone
+from tests.engine.backups import kill
+from tests.engine.object_store import BUCKET, OffSite, off_site, rclone
 from tests.engine.platform import Platform
 
 PLANTED = "a row that nobody else may read"

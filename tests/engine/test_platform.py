@@ -9,8 +9,10 @@ import pytest
 import redis
 from redis.exceptions import NoPermissionError
 
-from components.render.postgres import AT_START, parameters
-from components.settings import PostgresSettings
+from components.host_settings import LocalHostSettings
+from components.native_names import POSTGRES_AT_START
+from components.render.postgres import parameters
+from components.settings import Settings
 from tests.engine.platform import CONTAINERS, Platform
 
 
@@ -58,12 +60,12 @@ def test_the_cluster_is_made_as_the_manual_says(running: Platform) -> None:
 
 def test_the_configuration_is_the_one_in_force(running: Platform) -> None:
     """PostgreSQL takes every parameter of our file, and the split between start and reload is its own."""
-    wanted = set(parameters(PostgresSettings()))
+    wanted = set(parameters(Settings(host=LocalHostSettings(kind="local")).postgres))
     read = running.psql("SELECT name FROM pg_file_settings WHERE applied AND error IS NULL")
     assert {name.lower() for name in read.splitlines()} == wanted
     rows = running.psql("SELECT lower(name), context, pending_restart FROM pg_settings").splitlines()
     seen = {name: (context, pending) for name, context, pending in (row.split("|") for row in rows)}
-    assert {name for name in wanted if seen[name][0] == "postmaster"} == set(AT_START) & wanted
+    assert {name for name in wanted if seen[name][0] == "postmaster"} == POSTGRES_AT_START & wanted
     assert not [name for name in wanted if seen[name][1] == "t"]
 
 
@@ -194,24 +196,6 @@ def test_ports_are_published_on_one_address_only(running: Platform) -> None:
         )
         expected = set() if container == "postgres-wal" else {"127.0.0.1"}
         assert {b["HostIp"] for bindings in ports.values() for b in bindings or []} == expected
-
-
-def test_status_in_both_forms(running: Platform) -> None:
-    status = str(running.srv / "apps/status.sh")
-    report = json.loads(running.run([status, "--json"]).stdout)
-    assert report["schema"] == 1
-    states = {check["name"]: check["state"] for check in report["checks"]}
-    assert {states[name] for name in ("postgres-db", "redis-cache", "pgbouncer", "docker", "secrets")} == {
-        "ok"
-    }
-    assert ["postgres-db", "ok"] in [line.split()[:2] for line in running.run([status]).stdout.splitlines()]
-    running.docker("stop", "redis-cache")
-    try:
-        ran = running.run([status, "--json"], check=False)
-        assert ran.returncode == 1
-        assert {c["name"]: c["state"] for c in json.loads(ran.stdout)["checks"]}["redis-cache"] == "fail"
-    finally:
-        running.docker("start", "redis-cache")
 
 
 def test_files_have_owner_and_mode(running: Platform) -> None:

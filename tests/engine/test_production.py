@@ -123,6 +123,23 @@ def test_the_host_s_own_commands_work(production: Production) -> None:
     assert production.ids() == before
 
 
+def test_what_was_changed_on_the_machine_is_found_and_put_in_order(production: Production) -> None:
+    sshd = "/etc/ssh/sshd_config.d/00-central-data-platform.conf"
+    timer = "central-data-platform-alert.timer"
+    for line in (
+        "firewall-cmd --zone=public --add-port=5432/tcp",
+        f"echo PermitRootLogin yes >>{sshd}",
+        f"systemctl disable --now {timer}",
+    ):
+        production.on_machine(line)
+    assert production.preview(refresh=True).operations() == {"platform-machine": "update"}
+    production.up(refresh=True)
+    assert production.on_machine("firewall-cmd --zone=public --list-ports") == ""
+    assert "PermitRootLogin yes" not in production.on_machine(f"cat {sshd}")
+    assert production.on_machine(f"systemctl is-active {timer}") == "active"
+    assert production.up(refresh=True).operations() == {}
+
+
 def test_backups_run_by_themselves(production: Production) -> None:
     timers = production.on_machine("systemctl list-timers --all --no-legend 'central-data-platform-*'")
     for job in ("backup", "wal", "drill", "alert"):

@@ -40,6 +40,7 @@ CANARIES = {
     "redisAdminPassword": "canary-redis-2ad5 ' ${x} \\",
     "saltKey": "canary-salt-77f3",
     "backupKey": "canary-backups-e8d2",
+    "grafanaPassword": "canary-grafana-5ac8",
     "alertWebhook": 'https://canary-hook-3bb9/ "x\\',
 }
 # Two applications: one with all that there is to ask for, one whose weak password is put up with.

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -108,6 +109,32 @@ class Registration:
         return revealed(self.raw)
 
 
+@dataclass(frozen=True)
+class WrittenFile:
+    """One file of a list for write-files.sh. `resource` is the name of the one that writes it."""
+
+    resource: str
+    mode: str
+    owner: str
+    text: str
+
+
+def files_of(stdin: str) -> Iterator[tuple[str, str, str, str]]:
+    """Path, mode, owner and text of each file of a list for write-files.sh."""
+    left = stdin.encode()
+    while left != b"end\n":
+        head, left = left.split(b"\n", 1)
+        kind, mode, owner, size, path = head.decode().split(" ", 4)
+        assert kind == "file"
+        yield path, mode, owner, left[: int(size)].decode()
+        left = left[int(size) + 1 :]
+
+
+def _is_file_list(stdin: str) -> bool:
+    """Whether it is one for write-files.sh: other lists name files too, in other words."""
+    return re.match(r"file 0\d{3} \d+:\d+ \d+ /.*\n", stdin) is not None
+
+
 @dataclass
 class Recording:
     """All that one run of a program has asked of the engine."""
@@ -134,6 +161,16 @@ class Recording:
     @property
     def host_states(self) -> list[Registration]:
         return self.of_type("pulumi-python:dynamic/host:State")
+
+    @property
+    def files(self) -> dict[str, WrittenFile]:
+        """What write-files.sh writes, by its path."""
+        return {
+            path: WrittenFile(r.name, mode, owner, text)
+            for r in self.host_states
+            if _is_file_list(r.inputs["stdin"])
+            for path, mode, owner, text in files_of(r.inputs["stdin"])
+        }
 
     @property
     def scripted(self) -> list[Registration]:

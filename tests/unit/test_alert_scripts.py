@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -12,9 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.unit.scripted_host import SCRIPTS, Host
+from tests.unit.played_status import Played
 
 HOUR, DAY = 3600, 86400
+OF_BACKUPS = (
+    *("disk", "backup", "base-backup", "wal", "recovery", "offsite-dumps", "offsite-wal", "drill", "alerts"),
+    "backups-checks",
+)
 SETTINGS = """\
 STACK='local'
 BACKUP_MAX_AGE_HOURS=26
@@ -31,47 +34,23 @@ class Platform:
     """A tree with the real scripts, in which nothing is too old; every script's paths of systemd are the test's own."""
 
     def __init__(self, folder: Path) -> None:
-        self.host = Host(folder)
-        self.srv = self.host.srv
+        self.played = Played(folder)
+        self.host = self.played.host
+        self.srv = self.played.srv
         self.state = self.srv / "backups/state"
-        self.units = folder / "etc/systemd/system"
-        for path in (self.state, self.srv / "apps/backup.d", self.srv / "config/backup", self.units):
+        self.units = self.played.outside / "etc/systemd/system"
+        for path in (self.srv / "config/backup", self.units):
             path.mkdir(parents=True)
-        (self.srv / ".central-data-platform").touch()
-        parts = (f"backup.d/{name}" for name in ("common.sh", "checks.sh"))
-        for name in ("alert.sh", "status.sh", *parts):
-            text = (SCRIPTS / name).read_text(encoding="utf-8")
-            text = text.replace("/etc/systemd/system", shlex.quote(str(self.units)))
-            (self.srv / "apps" / name).write_text(text, encoding="utf-8")
+        self.played.install("alert.sh", "backup.d/common.sh", "backup.d/checks.sh")
         self.settings()
-        self.slot = "t|reserved|0|1048576|4294967296"
-        self.running = "true"
-        self.host.stand_in("id", "echo 0")
-        self.host.stand_in("stat", "echo 600:0")
-        self.host.stand_in("df", f"echo Filesystem; echo /dev/x 100 1 1 $(cat {self.file('used')})% /srv")
         self.host.stand_in("logger")
         self.used(40)
-        self.docker()
 
     def file(self, name: str) -> str:
         return shlex.quote(str(self.host.folder / name))
 
-    def docker(self, answers: bool = True) -> None:
-        self.host.stand_in(
-            "docker",
-            f"""
-{"" if answers else "exit 1"}
-case "$*" in
-  *psql*) cat >>{self.file("sql")}; printf '%s\\n' {shlex.quote(self.slot)} ;;
-  *postgres-wal*) {f"echo {self.running}" if self.running else "exit 1"} ;;
-  *Server.Version*) echo 27.0 ;;
-  *inspect*) echo running healthy 0 2026-01-02T03:04:05Z image ;;
-esac
-""",
-        )
-
     def used(self, percent: int) -> None:
-        (self.host.folder / "used").write_text(f"{percent}\n")
+        self.played.disk(percent)
 
     def settings(self, **change: str) -> None:
         lines = SETTINGS + "".join(f"{name}={shlex.quote(value)}\n" for name, value in change.items())
@@ -101,14 +80,11 @@ esac
         os.utime(self.srv / ".central-data-platform", (when, when))
 
     def status(self) -> dict[str, tuple[str, str]]:
-        """What status.sh says of backups: state and detail by name."""
-        ran = self.host.run(self.srv / "apps/status.sh", "--json")
-        assert ran.stderr == ""
-        known = {"docker", "postgres-db", "redis-cache", "pgbouncer", "secrets"}
+        """What status.sh says of backups and the disk: state and detail by name."""
         return {
-            check["name"]: (check["state"], check["detail"])
-            for check in json.loads(ran.stdout)["checks"]
-            if check["name"] not in known
+            name: (str(check["state"]), str(check["detail"]))
+            for name, check in self.played.checks().items()
+            if name in OF_BACKUPS
         }
 
     def states(self) -> dict[str, str]:
@@ -239,25 +215,28 @@ GIB = 1 << 30
 @pytest.mark.parametrize(
     ("slot", "running", "state", "said"),
     [
-        (f"t|extended|0|{2 * GIB - 1}|{4 * GIB}", "true", "ok", "49% of the 4.0G"),
-        (f"t|extended|0|{2 * GIB}|{4 * GIB}", "true", "warn", "50% of the 4.0G"),
-        (f"t|extended|0|{4 * GIB * 8 // 10 + 1}|{4 * GIB}", "true", "fail", "80% of the 4.0G"),
-        (f"t|reserved|0|{9 * GIB}|-1048576", "true", "ok", "9.0G behind"),
-        (f"f|reserved|299|0|{GIB}", "true", "warn", "has not been connected for 4 min"),
-        (f"f|reserved|301|0|{GIB}", "true", "fail", "has not been connected for 5 min"),
-        (f"f|reserved|0|{GIB}|{GIB}", "true", "fail", "100% of the 1.0G"),
-        (f"f|reserved|0|0|{GIB}", "false", "fail", "docker start postgres-wal"),
-        (f"f|reserved|0|0|{GIB}", "", "fail", "container postgres-wal does not run"),
-        (f"f|unreserved|0|{GIB}|{GIB}", "true", "fail", "slot postgres_wal is unreserved"),
-        (f"f|lost|0|0|{GIB}", "true", "fail", "slot postgres_wal is lost"),
-        ("", "true", "fail", "has no slot postgres_wal"),
+        (f"t|extended|0|{2 * GIB - 1}|{4 * GIB}", "running", "ok", "49% of the 4.0G"),
+        (f"t|extended|0|{2 * GIB}|{4 * GIB}", "running", "warn", "50% of the 4.0G"),
+        (f"t|extended|0|{4 * GIB * 8 // 10 + 1}|{4 * GIB}", "running", "fail", "80% of the 4.0G"),
+        (f"t|reserved|0|{9 * GIB}|-1048576", "running", "ok", "9.0G behind"),
+        (f"f|reserved|299|0|{GIB}", "running", "warn", "has not been connected for 4 min"),
+        (f"f|reserved|301|0|{GIB}", "running", "fail", "has not been connected for 5 min"),
+        (f"f|reserved|0|{GIB}|{GIB}", "running", "fail", "100% of the 1.0G"),
+        (f"f|reserved|0|0|{GIB}", "exited", "fail", "docker start postgres-wal"),
+        (f"f|reserved|0|0|{GIB}", "gone", "fail", "container postgres-wal does not run"),
+        (f"f|unreserved|0|{GIB}|{GIB}", "running", "fail", "slot postgres_wal is unreserved"),
+        (f"f|lost|0|0|{GIB}", "running", "fail", "slot postgres_wal is lost"),
+        ("", "running", "fail", "has no slot postgres_wal"),
     ],
 )
 def test_wal_that_does_not_leave_is_told_before_the_slot_is_lost(
     platform: Platform, slot: str, running: str, state: str, said: str
 ) -> None:
-    platform.slot, platform.running = slot, running
-    platform.docker()
+    platform.played.slot = slot
+    if running == "gone":
+        del platform.played.containers["postgres-wal"]
+    else:
+        platform.played.containers["postgres-wal"].status = running
     found = platform.status()["wal"]
     assert (found[0], said in found[1]) == (state, True), found
 
@@ -277,22 +256,18 @@ def test_wal_that_is_received_and_gets_no_further_is_told(platform: Platform) ->
 
 
 def test_without_postgresql_nothing_is_known_of_its_slot(platform: Platform) -> None:
-    platform.docker(answers=False)
-    assert platform.status()["wal"] == (
-        "unknown",
-        "PostgreSQL does not say how far the WAL receiver is",
-    )
+    platform.played.instead["slot"] = "exit 1"
+    assert platform.status()["wal"] == ("unknown", "PostgreSQL does not answer")
+    platform.played.docker = "exit 1"
+    assert platform.status()["wal"] == ("unknown", "Docker does not answer")
 
 
 def test_who_may_not_see_the_backups_is_told_how(platform: Platform) -> None:
     platform.host.stand_in("id", "echo 1000")
-    ran = platform.host.run(platform.srv / "apps/status.sh")
+    ran = platform.played.run()
     assert ran.returncode == 1
     assert ran.stderr == f"only root can do this; run: sudo {platform.srv}/apps/status.sh\n"
-    assert (
-        "backups            fail     nothing is known of the backups (the line above says why)\n"
-        in ran.stdout
-    )
+    assert "  fail    backups-checks: not all of these checks were made: they broke off" in ran.stdout
 
 
 def test_a_way_that_does_not_take_its_messages_is_told(platform: Platform) -> None:
@@ -392,7 +367,7 @@ def test_a_message_is_a_sentence_and_its_parts(sender: Sender) -> None:
     sender.checks(backup=("fail", detail))
     sender.run()
     (message,) = sender.sent()
-    host = os.uname().nodename
+    host = "host-1"
     assert message == {
         "schema": 1,
         "stack": "local",
@@ -412,7 +387,8 @@ def test_a_message_is_a_sentence_and_its_parts(sender: Sender) -> None:
 
 
 def test_the_real_status_is_understood(sender: Sender) -> None:
-    shutil.copy(SCRIPTS / "status.sh", sender.srv / "apps/status.sh")
+    sender.played.install("status.sh")
+    sender.played.place()
     sender.all_ran()
     sender.ran("drill", failed='a "quoted" \\ reason, with \x1b[31mcolour')
     sender.used(71)
@@ -525,6 +501,15 @@ def test_a_status_that_gives_no_answer_is_told_and_forgets_nothing(sender: Sende
     assert sender.told() == [("status", "fail")]
     sender.checks(backup="fail")
     assert sender.told() == [("status", "ok")]
+
+
+def test_checks_that_were_cut_off_do_not_make_the_others_well(sender: Sender) -> None:
+    sender.checks(wal="fail")
+    sender.told()
+    sender.checks(backups_checks="fail")
+    assert sender.told() == [("backups-checks", "fail")]
+    sender.checks(wal="ok")
+    assert sorted(sender.told()) == [("backups-checks", "ok"), ("wal", "ok")]
 
 
 def test_a_check_that_is_gone_is_told_to_be_gone(sender: Sender) -> None:

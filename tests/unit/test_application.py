@@ -20,7 +20,7 @@ from redis.connection import parse_url
 
 from components.application import summary
 from components.application_settings import Application
-from components.files import END
+from components.host_state import ACTION
 from components.render.application import (
     Endpoints,
     connection_block,
@@ -514,18 +514,18 @@ def test_without_redis_its_files_say_nothing_of_it(local: Recording) -> None:
 
 def test_its_account_is_told_its_names_limit_and_extensions(local: Recording) -> None:
     told = {
-        name: local[f"platform-application-{name}-account"].inputs["apply"]
+        name: local[f"platform-application-{name}-account"].inputs["words"]
         for name in ("librarian", "trading-app")
     }
     groups = [f"librarian_{group}" for group in ("owner", "readonly", "readwrite")]
     assert told["librarian"][-11:] == [
-        *("application.sh", "apply", "librarian", "librarian", "librarian_user"),
+        *("application.sh", ACTION, "librarian", "librarian", "librarian_user"),
         *groups,
         *("10", "no", "pg_trgm"),
     ]
     groups = [f"trading_app_{group}" for group in ("owner", "readonly", "readwrite")]
     assert told["trading-app"][-10:] == [
-        *("application.sh", "apply", "trading-app", "trading", "trading_app_user"),
+        *("application.sh", ACTION, "trading-app", "trading", "trading_app_user"),
         *groups,
         # Its weak password is put up with.
         *("15", "yes"),
@@ -544,24 +544,28 @@ def test_only_a_strong_password_lets_a_role_out_of_its_bounds(local: Recording) 
 def test_an_extension_that_is_said_twice_is_one() -> None:
     run = run_program(plain={"applications": {"librarian": {"extensions": ["pg_trgm", "citext", "pg_trgm"]}}})
     assert run.error is None
-    apply = run["platform-application-librarian-account"].inputs["apply"]
-    assert apply[-4:] == ["15", "no", "citext", "pg_trgm"]
+    words = run["platform-application-librarian-account"].inputs["words"]
+    assert words[-4:] == ["15", "no", "citext", "pg_trgm"]
 
 
 def test_whoever_is_not_in_the_settings_is_closed(local: Recording) -> None:
-    closed = local["platform-postgres-former-logins"].inputs["apply"]
+    closed = local["platform-postgres-former-logins"].inputs["words"]
     assert closed[-5:] == [
-        *("close-applications.sh", "apply", "/srv"),
+        *("close-applications.sh", ACTION, "/srv"),
         *("librarian/librarian_user", "trading-app/trading_app_user"),
     ]
 
 
 def test_redis_ends_with_the_users_of_its_own_list(local: Recording) -> None:
     stdin = local["platform-redis-settled"].inputs["stdin"]
-    acl = local["platform-redis-users.acl"].inputs["stdin"].partition(f"\n{END}")[0]
+    acl = local.files["/srv/config/redis/users.acl"].text
     first, rest = stdin.split("\n", 1)
     assert re.fullmatch(r"AUTH operator [0-9a-f]{64}", first)
-    assert rest == f"{acl}end\n"
+    assert rest.startswith(f"{acl}config protected-mode yes\n")
+    settings = [line.removeprefix("config ") for line in rest.removeprefix(acl).splitlines()]
+    assert settings[-1] == "end"
+    assert "maxmemory 268435456" in settings
+    assert "save " in settings
     assert [line.split()[1] for line in acl.splitlines()] == [
         *("default", "admin", "operator", "health"),
         "librarian",
@@ -573,7 +577,7 @@ def test_no_applications_leave_a_platform_of_its_own() -> None:
     assert run.error is None
     assert not [r.name for r in run.registrations if "platform-application-" in r.name]
     assert run.exports["applications"] == {}
-    assert run["platform-postgres-former-logins"].inputs["apply"][-2:] == ["apply", "/srv"]
+    assert run["platform-postgres-former-logins"].inputs["words"][-2:] == [ACTION, "/srv"]
     assert "APP_" not in run["platform-secrets-file"].inputs["stdin"]
 
 

@@ -580,13 +580,15 @@ def test_application_sh_takes_no_other_word(host: Host) -> None:
     assert host.refused("application.sh", "show", *TOLD).startswith("usage: application.sh apply|check ")
 
 
-# --- redis-users.sh ---
+# --- redis-running.sh ---
 
-# Of Redis' access list, what the script asks of it: users with a state, rules and passwords.
+# What the script asks of Redis: of its access list users with a state, rules and passwords, and its settings.
 FAKE_REDIS = """
-import json, sys
+import json, pathlib, shlex, sys
 path = sys.argv[1]
 users = json.load(open(path))
+settings_file = pathlib.Path(path).with_name("settings.json")
+settings = json.loads(settings_file.read_text())
 me = None
 for line in sys.stdin:
     words = line.replace('"', '').split()
@@ -597,6 +599,12 @@ for line in sys.stdin:
         print("OK" if me else "WRONGPASS invalid username-password pair or user is disabled.")
     elif not me:
         print("NOAUTH Authentication required.")
+    elif words[0] == "CONFIG" and words[1] == "GET":
+        print(words[2], settings[words[2]], sep="\\n")
+    elif words[0] == "CONFIG":
+        _, _, name, value = shlex.split(line)
+        print("OK" if name in settings else "ERR Unknown option or number of arguments for CONFIG SET - '" + name + "'")
+        settings[name] = value
     elif words[1] == "WHOAMI":
         print(me)
     elif words[1] == "USERS":
@@ -622,7 +630,14 @@ for line in sys.stdin:
             users[words[2]] = (state, rules)
             print("OK")
 json.dump(users, open(path, "w"))
+settings_file.write_text(json.dumps(settings))
 """
+SETTINGS = {
+    "maxmemory": "268435456",
+    "save": "3600 1 300 100",
+    "appendonly": "yes",
+    "notify-keyspace-events": "",
+}
 WANTED = {
     "default": ["off", "sanitize-payload", "-@all"],
     "operator": ["on", "#canary-operator", "+acl"],
@@ -638,6 +653,7 @@ def redis(host: Host) -> Path:
     program = host.folder / "fake_redis.py"
     program.write_text(FAKE_REDIS, encoding="utf-8")
     has(users, **WANTED)
+    users.with_name("settings.json").write_text(json.dumps(SETTINGS | {"other": "1"}), encoding="utf-8")
     host.stand_in(
         "docker",
         f"""
@@ -665,11 +681,12 @@ OPERATOR_PASSWORD = "operator-password"
 
 def user_list(password: str = OPERATOR_PASSWORD, **more: Sequence[str]) -> str:
     users = "".join(f"user {name} {' '.join(rules)}\n" for name, rules in (WANTED | more).items())
-    return f"AUTH operator {password}\n{users}end\n"
+    settings = "".join(f"config {name} {value}\n" for name, value in SETTINGS.items())
+    return f"AUTH operator {password}\n{users}{settings}end\n"
 
 
 def redis_differences(host: Host, stdin: str | None = None) -> list[str]:
-    return host.must("redis-users.sh", "check", stdin=stdin or user_list()).splitlines()
+    return host.must("redis-running.sh", "check", stdin=stdin or user_list()).splitlines()
 
 
 def test_the_users_that_are_wanted_differ_in_nothing(host: Host, redis: Path) -> None:
@@ -707,11 +724,39 @@ def test_what_differs_in_redis_is_named_and_repaired(
     before = found(redis)
     assert redis_differences(host) == [difference]
     assert found(redis) == before
-    assert host.must("redis-users.sh", "apply", stdin=user_list()) == ""
+    assert host.must("redis-running.sh", "apply", stdin=user_list()) == ""
     assert redis_differences(host) == []
     assert {name: sorted(said) for name, said in found(redis).items()} == {
         name: sorted(said) for name, said in WANTED.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("maxmemory", "0"),
+        ("save", ""),
+        ("save", "3600 1"),
+        ("appendonly", "no"),
+        ("notify-keyspace-events", "AK"),
+    ],
+)
+def test_a_setting_of_the_running_redis_is_found_and_set(
+    host: Host, redis: Path, name: str, value: str
+) -> None:
+    path = redis.with_name("settings.json")
+    path.write_text(json.dumps(SETTINGS | {name: value, "other": "2"}), encoding="utf-8")
+    assert redis_differences(host) == [f"Redis has {name} = {value}, not {SETTINGS[name]}"]
+    assert host.must("redis-running.sh", "apply", stdin=user_list()) == ""
+    # What the platform says nothing of is the operator's own.
+    assert json.loads(path.read_text(encoding="utf-8")) == SETTINGS | {"other": "2"}
+
+
+def test_a_setting_that_redis_does_not_know_is_a_failure(host: Host, redis: Path) -> None:
+    redis.with_name("settings.json").write_text("{}", encoding="utf-8")
+    assert host.refused("redis-running.sh", "apply", stdin=user_list()).startswith(
+        "Redis refused a change of its users or settings: ERR Unknown option"
+    )
 
 
 def test_every_difference_is_named(host: Host, redis: Path) -> None:
@@ -729,8 +774,8 @@ def test_every_difference_is_named(host: Host, redis: Path) -> None:
 def test_a_redis_that_takes_no_password_of_the_operator_s_is_said_to(host: Host) -> None:
     wrong = user_list("wrong")
     assert redis_differences(host, wrong) == ["Redis does not take the password of its user operator"]
-    assert host.refused("redis-users.sh", "apply", stdin=wrong) == (
-        "Redis refused a change of its users: WRONGPASS invalid username-password pair or user is disabled.; "
+    assert host.refused("redis-running.sh", "apply", stdin=wrong) == (
+        "Redis refused a change of its users or settings: WRONGPASS invalid username-password pair or user is disabled.; "
         "after a new saltKey, restart it with: docker restart redis-cache"
     )
 
@@ -743,8 +788,10 @@ def test_a_redis_that_does_not_run_differs_and_holds_up_no_refresh(host: Host, a
 
 def test_a_rule_that_redis_does_not_know_is_a_failure(host: Host, redis: Path) -> None:
     before = found(redis)
-    sentence = host.refused("redis-users.sh", "apply", stdin=user_list(librarian=["on", "+nonsense"]))
-    assert sentence.startswith("Redis refused a change of its users: ERR Error in ACL SETUSER modifier")
+    sentence = host.refused("redis-running.sh", "apply", stdin=user_list(librarian=["on", "+nonsense"]))
+    assert sentence.startswith(
+        "Redis refused a change of its users or settings: ERR Error in ACL SETUSER modifier"
+    )
     assert found(redis) == before
 
 
@@ -756,8 +803,8 @@ def test_a_list_of_users_that_was_cut_off_is_not_followed(
     host: Host, redis: Path, action: str, sent: str
 ) -> None:
     before = found(redis)
-    assert host.refused("redis-users.sh", action, stdin=sent) == (
-        "the users of Redis could not be looked at or changed: their list was cut off on the way; run up again"
+    assert host.refused("redis-running.sh", action, stdin=sent) == (
+        "the users and settings of Redis could not be looked at or changed: their list was cut off on the way; run up again"
     )
     assert found(redis) == before
     assert host.calls("docker") == []
@@ -765,7 +812,9 @@ def test_a_list_of_users_that_was_cut_off_is_not_followed(
 
 @pytest.mark.usefixtures("redis")
 def test_redis_users_sh_takes_no_other_word(host: Host) -> None:
-    assert host.refused("redis-users.sh", "show", stdin=user_list()) == "usage: redis-users.sh apply|check"
+    assert (
+        host.refused("redis-running.sh", "show", stdin=user_list()) == "usage: redis-running.sh apply|check"
+    )
 
 
 # --- drop-application.sh ---

@@ -299,25 +299,31 @@ def test_every_clash_is_said_at_once() -> None:
 
 @pytest.mark.parametrize(
     "address",
-    # Docker's own, the gateway, the pooler's, the network's, its broadcast, and another network's.
-    ["172.28.0.20", "172.28.0.1", "172.28.0.254", "172.28.0.0", "172.28.0.255", "172.29.0.200", "8.8.8.8"],
+    # Docker's own, the gateway, the servers', the network's, its broadcast, and another network's.
+    [
+        *("172.28.0.20", "172.28.0.1", "172.28.0.254", "172.28.0.253", "172.28.0.252"),
+        *("172.28.0.0", "172.28.0.255", "172.29.0.200", "8.8.8.8"),
+    ],
 )
 def test_an_address_that_is_not_free_is_refused(address: str) -> None:
     assert sentences({"a": {"address": address}}) == [
         f"{HERE} applications.a.address {address} cannot be an application's; write one of subnet 172.28.0.0/24 "
-        "that is not in 172.28.0.0/25, nor the gateway, nor PgBouncer's 172.28.0.254"
+        "that is not in 172.28.0.0/25, nor the gateway, nor the servers' 172.28.0.254, 172.28.0.253, 172.28.0.252"
     ]
 
 
-@pytest.mark.parametrize("address", ["172.28.0.128", "172.28.0.253", ADDRESS])
+@pytest.mark.parametrize("address", ["172.28.0.128", "172.28.0.251", ADDRESS])
 def test_an_address_of_the_upper_half_is_taken(address: str) -> None:
     assert one(address=address).settings.address == IPv4Address(address)
 
 
-def test_the_pooler_gives_way_to_the_gateway() -> None:
-    network = {"gateway": "172.28.0.254"}
-    assert str(read({}, network=network).network.pooler_address) == "172.28.0.253"
-    assert "nor PgBouncer's 172.28.0.253" in sentences({"a": {"address": "172.28.0.253"}}, network=network)[0]
+def test_the_servers_give_way_to_the_gateway() -> None:
+    network = {"gateway": "172.28.0.253"}
+    found = [str(address) for address in read({}, network=network).network.server_addresses]
+    assert found == ["172.28.0.254", "172.28.0.252", "172.28.0.251"]
+    assert (
+        "nor the servers' 172.28.0.254" in sentences({"a": {"address": "172.28.0.251"}}, network=network)[0]
+    )
 
 
 def test_a_range_of_docker_s_at_the_top_leaves_the_bottom() -> None:
@@ -325,11 +331,15 @@ def test_a_range_of_docker_s_at_the_top_leaves_the_bottom() -> None:
     assert str(read({}, network=network).network.pooler_address) == "172.28.0.127"
 
 
-def test_a_network_without_an_address_for_the_pooler_is_refused() -> None:
+def test_a_network_without_addresses_for_the_servers_is_refused() -> None:
     assert sentences({}, network={"dynamicRange": "172.28.0.0/24"}) == [
-        f"{HERE}network: dynamicRange 172.28.0.0/24 leaves no address of subnet 172.28.0.0/24 for PgBouncer and applications; "
+        f"{HERE}network: dynamicRange 172.28.0.0/24 leaves fewer than three addresses of subnet 172.28.0.0/24 for the servers; "
         "write a smaller part of it, such as its lower half"
     ]
+
+
+def test_the_smallest_network_has_some_for_applications_too() -> None:
+    read({"a": {"address": "172.28.0.8"}}, network={"subnet": "172.28.0.0/28"})
 
 
 def test_the_largest_network_is_looked_through_quickly() -> None:

@@ -13,7 +13,10 @@ ROOT = Path(__file__).parents[2]
 COMPONENTS = sorted((ROOT / "components").rglob("*.py"))
 SETTINGS = [
     ROOT / f"components/{name}.py"
-    for name in ("model", "application_settings", "backup_settings", "host_settings", "settings")
+    for name in (
+        *("model", "application_settings", "backup_settings", "host_settings", "settings"),
+        *("tuning", "tuning_faults", "native_names", "native_parameters"),
+    )
 ]
 PURE = [*SETTINGS, *sorted((ROOT / "components/render").glob("*.py"))]
 PRODUCT = [
@@ -49,7 +52,8 @@ def calls(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", PURE, ids=name)
 def test_settings_and_render_import_neither_pulumi_nor_what_does(path: Path) -> None:
     allowed = re.compile(
-        r"components(\.model|\.application_settings|\.backup_settings|\.host_settings|\.settings|\.render)(\..*)?$"
+        r"components(\.model|\.application_settings|\.backup_settings|\.host_settings|\.settings|\.render"
+        r"|\.monitoring_settings|\.tuning|\.tuning_faults|\.native_names|\.native_parameters)(\..*)?$"
     )
     assert not {m for m in imports(path) if m.startswith("pulumi")}
     assert not {m for m in imports(path) if m.startswith("components.") and not allowed.match(m)}
@@ -109,7 +113,7 @@ def test_the_program_is_short() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "scripts/host").rglob("*.sh")), ids=name)
 def test_a_host_script_is_plain_sh_that_stops_at_a_fault(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
-    if path.parent.name == "backup.d" and lines[0] == "# shellcheck shell=sh":
+    if path.parent.name in ("backup.d", "monitoring.d", "status.d") and lines[0] == "# shellcheck shell=sh":
         # Read by the others, which stop at a fault by what they read first.
         return
     assert lines[0] == "#!/bin/sh"

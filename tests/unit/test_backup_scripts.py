@@ -132,6 +132,32 @@ def test_a_run_from_the_future_is_the_newest_only_where_there_is_no_other(host: 
     assert shared(host, f"{now} c.dump").strip() == ""
 
 
+@pytest.mark.parametrize("ahead", [0, 1, 9, 400])
+def test_runs_from_the_future_take_no_place_from_others(host: Host, ahead: int) -> None:
+    """The clock was wrong for so many days, and is right again."""
+    today = datetime(2026, 6, 1, 4, tzinfo=UTC)
+    made = f"{today:%Y%m%dT%H%M%SZ}"
+    past = [f"{today - timedelta(days=day):%Y%m%dT%H%M%SZ}" for day in range(20)]
+    future = [f"{today + timedelta(days=4000 + day):%Y%m%dT%H%M%SZ}" for day in range(ahead)]
+    dumps(host, *(f"{run}/a.dump" for run in past + future))
+    gone = set(shared(host, f"now={made}; outdated {made}").split())
+    assert set(past) - gone == kept_by_the_rules(past, 7, 4, 6)
+    assert set(future) - gone == (kept_by_the_rules(future, 7, 4, 6) if future else set())
+
+
+def test_a_clock_that_is_set_back_removes_nothing_that_counts(host: Host) -> None:
+    """All that was made before lies in the future now; so does the newest good one."""
+    right = [
+        f"{datetime(2026, 6, 1, 4, tzinfo=UTC) - timedelta(days=day):%Y%m%dT%H%M%SZ}" for day in range(7)
+    ]
+    wrong = [
+        f"{datetime(2001, 1, 1, 4, tzinfo=UTC) - timedelta(days=day):%Y%m%dT%H%M%SZ}" for day in range(9)
+    ]
+    dumps(host, *(f"{run}/a.dump" for run in right + wrong))
+    gone = set(shared(host, f"now={wrong[0]}; outdated {wrong[0]}").split())
+    assert not gone & {*right, *wrong[:7]}
+
+
 # --- backup.sh ---
 
 
@@ -156,6 +182,20 @@ def test_no_backup_without_postgres(host: Host) -> None:
     state = (host.srv / "backups/state/dumps").read_text()
     assert state.startswith("fail\t")
     assert "postgres-db is not running" in state
+
+
+def test_a_time_that_the_clock_says_twice_names_no_second_run(host: Host) -> None:
+    folder, seen, asked = dumps(host, "20260101T000000Z/a.dump"), host.folder / "seen", host.folder / "asked"
+    # Set back to the second of that run, it goes on when somebody waits.
+    host.stand_in(
+        "date",
+        f'case $* in "-u +%Y%m%dT%H%M%SZ") [ -e {asked} ] && echo 20260101T000001Z || echo 20260101T000000Z ;; *) exec /bin/date "$@" ;; esac',
+    )
+    host.stand_in("sleep", f": >{asked}")
+    host.stand_in("docker", f'ls -A "{folder}" >{seen}; exit 1'.replace('"srv"', '\\"srv\\"'))
+    assert host.run(installed(host, "backup.sh")).returncode == 1
+    assert seen.read_text().split() == [".20260101T000001Z.new", "20260101T000000Z"]
+    assert (folder / "20260101T000000Z/a.dump").read_text() == "dump"
 
 
 @pytest.mark.parametrize("script", ["restore.sh", "restore-redis.sh"])

@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from components import config
 from components.config import APPLICATION_PASSWORDS, OPTIONAL_SECRET_KEYS, SECRET_KEYS
-from components.settings import PROJECT, ImageCatalogue, Settings, parse
+from components.settings import PLATFORM_IMAGES, PROJECT, ImageCatalogue, Settings, parse
 from tests.unit.conftest import APPLICATION_CANARIES, APPLICATIONS, CANARIES, ROOT, stack_configuration
 from tests.unit.recording_engine import Engine, configure
 
@@ -434,7 +434,7 @@ def test_a_fault_of_the_catalogue_names_its_place(
 def test_the_pinned_images_are_built_for_both_architectures() -> None:
     raw = json.loads((ROOT / "images.json").read_text(encoding="utf-8"))
     catalogue = parse(ImageCatalogue, raw, where="images.json: ")
-    for name in ImageCatalogue.model_fields:
+    for name in PLATFORM_IMAGES:
         assert set(getattr(catalogue, name).manifests) == {"amd64", "arm64"}, name
 
 

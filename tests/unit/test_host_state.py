@@ -11,7 +11,7 @@ import pytest
 from pulumi import dynamic
 
 from components import host_state
-from components.host_state import INPUTS, PASSED_ON, HostUnreachable, ScriptFailed
+from components.host_state import ACTION, INPUTS, PASSED_ON, HostUnreachable, ScriptFailed
 
 CANARY = "canary-host-state-5d1f"
 
@@ -52,8 +52,8 @@ def props(tmp_path: Path) -> dict[str, Any]:
     """Inputs with a secret on standard input."""
     script = tmp_path / 'a script\'s "file".sh'
     script.write_text(SCRIPT, encoding="utf-8")
-    words = {action: ["sh", str(script), action, str(tmp_path)] for action in ("apply", "check")}
-    return {**words, "stdin": CANARY, "triggers": ["one"]}
+    words = ["sh", str(script), ACTION, str(tmp_path)]
+    return {"words": words, "stdin": CANARY, "triggers": ["one"]}
 
 
 def asked(tmp_path: Path) -> list[str]:
@@ -108,6 +108,17 @@ def test_a_refresh_that_finds_nothing_changes_nothing(
     assert provider.diff("host-state", found.outs or {}, props).changes is False
 
 
+def test_what_an_earlier_version_has_made_is_brought_about_again(
+    provider: dynamic.ResourceProvider, props: dict[str, Any], tmp_path: Path
+) -> None:
+    """A refresh before that has no words to look by."""
+    olds = {"apply": ["false"], "check": ["false"], "stdin": CANARY, "triggers": ["one"], "differences": []}
+    assert provider.read("host-state", olds).outs == olds
+    assert provider.diff("host-state", olds, props).changes is True
+    assert provider.update("host-state", olds, props).outs == {**props, "differences": []}
+    assert asked(tmp_path) == ["apply", "check"]
+
+
 @pytest.mark.parametrize("name", INPUTS)
 def test_a_change_of_any_input_brings_it_about_again_in_place(
     provider: dynamic.ResourceProvider, props: dict[str, Any], name: str
@@ -136,7 +147,7 @@ def test_without_standard_input_a_script_reads_nothing(
 
 
 def test_a_script_need_not_read_what_it_is_given(provider: dynamic.ResourceProvider) -> None:
-    much = {"apply": ["true"], "check": ["true"], "stdin": "x" * 1_000_000, "triggers": []}
+    much = {"words": ["true"], "stdin": "x" * 1_000_000, "triggers": []}
     assert (provider.create(much).outs or {})["differences"] == []
 
 
@@ -217,7 +228,7 @@ def test_a_failed_apply_is_not_looked_at(
 
 
 def test_a_script_that_says_nothing_is_said_to_have_failed(provider: dynamic.ResourceProvider) -> None:
-    props = {"apply": ["sh", "-c", "exit 7"], "check": ["true"], "stdin": "", "triggers": []}
+    props = {"words": ["sh", "-c", "exit 7"], "stdin": "", "triggers": []}
     assert shown(ScriptFailed, lambda: provider.create(props)) == (
         "a script on the host ended with 7 and printed nothing"
     )
@@ -237,7 +248,7 @@ def test_a_script_that_never_ends_is_given_up(
     provider: dynamic.ResourceProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(host_state, "PATIENCE_SECONDS", 0.1)
-    props = {"apply": ["sleep", "20"], "check": ["true"], "stdin": "", "triggers": []}
+    props = {"words": ["sleep", "20"], "stdin": "", "triggers": []}
     assert shown(ScriptFailed, lambda: provider.create(props)).startswith(
         "a script on the host was not done within 0.1 s; "
     )
@@ -257,10 +268,10 @@ def test_a_host_that_does_not_answer_is_told_from_a_script_that_fails(
     ssh.write_text(f"#!/bin/sh\necho 'ssh: no route to host' >&2\nexit {code}\n", encoding="utf-8")
     ssh.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    props = {"apply": ["ssh", "db"], "check": ["ssh", "db"], "stdin": "", "triggers": []}
+    props = {"words": ["ssh", "db"], "stdin": "", "triggers": []}
     assert shown(kind, lambda: provider.create(props)) == "ssh: no route to host"
 
 
 def test_a_script_s_own_255_is_no_host_that_does_not_answer(provider: dynamic.ResourceProvider) -> None:
-    props = {"apply": ["sh", "-c", "echo no >&2; exit 255"], "check": ["true"], "stdin": "", "triggers": []}
+    props = {"words": ["sh", "-c", "echo no >&2; exit 255"], "stdin": "", "triggers": []}
     assert shown(ScriptFailed, lambda: provider.create(props)) == "no"

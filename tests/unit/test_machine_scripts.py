@@ -22,6 +22,8 @@ import pytest
 import yaml
 
 from components.render import machine as texts
+from components.tuning import Machine as Shape
+from components.tuning import kernel_parameters
 
 ROOT = Path(__file__).parents[2]
 REDIRECTED = re.compile(r"(?<![\w/.}*])/(?=(?:etc|sys|usr/libexec)/|dev/oracleoci)")
@@ -44,13 +46,30 @@ REAL = {
             "grep",
             "head",
             "ls",
+            "mktemp",
             "mkdir",
             "mv",
+            "numfmt",
             "openssl",
         ),
-        *("printf", "readlink", "rm", "sed", "sh", "sort", "ssh-keygen", "tail", "tr", "truncate"),
+        *(
+            "printf",
+            "readlink",
+            "rm",
+            "sed",
+            "sh",
+            "sha256sum",
+            "sort",
+            "ssh-keygen",
+            "tail",
+            "timeout",
+            "tr",
+        ),
     )
 }
+# Of status.sh, what there is on a machine only, or where it has the program for it.
+STATUS = ROOT / "scripts/host/status.d"
+MINE = re.compile(r"tls-|data-volume$|machine$|.*-checks$")
 KERNEL = "6.12.0-107.59.3.3.el10uek.aarch64"
 OLD_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS"
 NEW_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIH9sIb9x1cRmzRQdRoTgdhBxUmKd2sCYgFqXcCk3y0kq"
@@ -387,7 +406,7 @@ CALLS: dict[str, tuple[Callable[[Machine], Sequence[str]], str]] = {
     "authorize-key.sh": (lambda _: ["opc"], f"{NEW_KEY}\n"),
     "configure-sshd.sh": (lambda _: [], texts.sshd_drop_in()),
     "configure-firewall.sh": (lambda _: [], ""),
-    "configure-network.sh": (lambda _: [], texts.sysctl_conf()),
+    "configure-network.sh": (lambda _: [], texts.sysctl_conf({"vm.swappiness": "1"})),
     "configure-time.sh": (lambda _: [], ""),
     "install-docker.sh": (lambda _: ["28.5.2", "2.40.3"], ""),
     "configure-docker.sh": (lambda _: ["opc"], texts.daemon_json()),
@@ -989,6 +1008,109 @@ def test_a_refusal_of_the_firewall_is_named(machine: Machine) -> None:
     )
 
 
+# --- what somebody has changed since ---
+
+KERNEL_AS_SET = (
+    'case $1 in -n) sed -n "s/^$2 *= *//p" "$STATE/kernel" ;; *) cp "${2#*=}" "$STATE/kernel" ;; esac'
+)
+
+
+@pytest.fixture
+def prepared(machine: Machine) -> Machine:
+    """A machine after all that prepares one, with its bootstrap scripts."""
+    machine.stand_in("sysctl", KERNEL_AS_SET)
+    for script in CALLS:
+        if script != "release-data.sh":
+            call(machine, script)
+    scripts = machine.srv / "apps/bootstrap.d"
+    scripts.mkdir(parents=True)
+    (scripts / "configure-firewall.sh").write_text(machine.text("configure-firewall.sh"), encoding="utf-8")
+    return machine
+
+
+def expected(machine: Machine) -> str:
+    """What the program has machine-running.sh look for."""
+    files = {
+        str(machine.root / path.removeprefix("/")): CALLS[script][1] for script, path in texts.FILES.items()
+    }
+    return texts.machine_list(files, texts.UNITS)
+
+
+def differing(machine: Machine) -> list[str]:
+    return machine.must("machine-running.sh", "check", str(machine.srv), stdin=expected(machine)).splitlines()
+
+
+def test_a_prepared_machine_is_as_it_was_left(prepared: Machine) -> None:
+    assert differing(prepared) == []
+    prepared.calls()
+    # Nothing is done, and no bootstrap.sh is needed.
+    prepared.must("machine-running.sh", "apply", str(prepared.srv), stdin=expected(prepared))
+    assert not [line for line in prepared.calls() if re.search("(^| )(restart|reload|--add|--remove)", line)]
+
+
+def _edit(machine: Machine, path: str) -> None:
+    with (machine.root / path).open("a", encoding="utf-8") as file:
+        file.write("PasswordAuthentication yes\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda m: _edit(m, "etc/ssh/sshd_config.d/00-central-data-platform.conf"),
+            ["/etc/ssh/sshd_config.d/00-central-data-platform.conf has another text"],
+        ),
+        (lambda m: (m.root / "etc/docker/daemon.json").unlink(), ["/etc/docker/daemon.json is missing"]),
+        (lambda m: (m.state / "active-firewalld.service").unlink(), ["firewalld.service does not run"]),
+        (
+            lambda m: (m.state / "enabled-dnf-automatic.timer").unlink(),
+            ["dnf-automatic.timer does not start at the next boot"],
+        ),
+        (
+            lambda m: (m.state / "kernel").write_text("net.ipv4.tcp_mtu_probing = 0\nvm.swappiness = 60\n"),
+            [
+                "the kernel has net.ipv4.tcp_mtu_probing = 0, not 1",
+                "the kernel has vm.swappiness = 60, not 1",
+            ],
+        ),
+        (
+            lambda m: (m.state / "runtime").write_text("ssh\nhttp\n5432/tcp\n"),
+            ["the firewall lets in http", "the firewall lets in port 5432/tcp"],
+        ),
+        (
+            lambda m: (m.state / "permanent").write_text("cockpit\n"),
+            [
+                "the firewall does not let in ssh from the next boot on",
+                "the firewall lets in cockpit from the next boot on",
+            ],
+        ),
+    ],
+    ids=["sshd", "docker", "stopped", "disabled", "kernel", "firewall", "firewall-at-boot"],
+)
+def test_what_was_changed_on_the_machine_is_found_and_bootstrap_puts_it_in_order(
+    prepared: Machine, change: Callable[[Machine], object], said: list[str]
+) -> None:
+    change(prepared)
+    assert differing(prepared) == said
+    bootstrap = prepared.srv / "apps/bootstrap.sh"
+    bootstrap.write_text(f'echo "it speaks"; : >{shlex.quote(str(prepared.state))}/ran\n', encoding="utf-8")
+    out = prepared.must("machine-running.sh", "apply", str(prepared.srv), stdin=expected(prepared))
+    assert out == ""
+    assert (prepared.state / "ran").exists()
+
+
+@pytest.mark.parametrize("action", ["apply", "check"])
+def test_a_list_of_the_machine_that_was_cut_off_is_refused(prepared: Machine, action: str) -> None:
+    prepared.calls()
+    sentence = prepared.refused(
+        "machine-running.sh", action, str(prepared.srv), stdin=expected(prepared)[: -len("end\n")]
+    )
+    assert sentence == (
+        "the machine could not be looked at: the list of its files and units was cut off on the way; run up again"
+    )
+    assert prepared.calls() == []
+
+
 def test_the_clock_follows_ocis_own_source(machine: Machine) -> None:
     (machine.state / "active-chronyd.service").write_text("pool x\n", encoding="utf-8")
     call(machine, "configure-time.sh")
@@ -1047,6 +1169,7 @@ def test_rules_fit_the_files_that_they_are_for(machine: Machine) -> None:
         "apps/bootstrap.d/grow-root.sh": "bin_t",
         "apps/backup.d": "bin_t",
         "apps/backup.d/common.sh.new": "bin_t",
+        "apps/status.d/10-services.sh": "bin_t",
         "config/backup/key": "container_file_t",
         "apps/librarian/server.env": "container_file_t",
         "apps/librarian": None,
@@ -1062,8 +1185,8 @@ def test_a_wrong_rule_is_corrected(machine: Machine) -> None:
     rules = machine.state / "rules"
     rules.write_text(rules.read_text(encoding="utf-8").replace("bin_t", "var_t"), encoding="utf-8")
     call(machine, "label-tree.sh")
-    assert [name for _, name in labels(machine)].count("bin_t") == 3
-    assert len(labels(machine)) == 8
+    assert [name for _, name in labels(machine)].count("bin_t") == 4
+    assert len(labels(machine)) == 9
 
 
 @pytest.mark.parametrize("state", ["echo Disabled", "exit 1"])
@@ -1073,7 +1196,7 @@ def test_without_selinux_there_is_nothing_to_label(machine: Machine, state: str)
     assert machine.calls("semanage", "restorecon") == []
 
 
-# --- write-file.sh: what it does on a machine only ---
+# --- write-files.sh: what it does on a machine only ---
 
 
 def test_a_file_has_its_label_before_its_name_and_nothing_of_a_killed_write_stays(machine: Machine) -> None:
@@ -1082,7 +1205,7 @@ def test_a_file_has_its_label_before_its_name_and_nothing_of_a_killed_write_stay
     path.with_name("platform.env.new").chmod(0o644)
     machine.stand_in("restorecon", 'cat "$1" >"$STATE/labelled"; [ ! -e "${1%.new}" ]')
     machine.stand_in("chown", 'ls -l "$2" >"$STATE/before"')
-    machine.must("write-file.sh", str(path), "0640", "0:0", "END", stdin="text\n\nEND\n")
+    machine.must("write-files.sh", "apply", stdin=f"file 0640 0:0 5 {path}\ntext\n\nend\n")
     # Not with the mode of what was left there.
     assert (machine.state / "before").read_text(encoding="utf-8").startswith("-rw-------")
     assert (machine.state / "labelled").read_text(encoding="utf-8") == "text\n"
@@ -1102,7 +1225,9 @@ def status(machine: Machine) -> Callable[[], dict[str, tuple[str, str]]]:
     machine.stand_in("date", "echo 2026-01-01T00:00:00Z")
 
     def run() -> dict[str, tuple[str, str]]:
-        (apps / "status.sh").write_text(machine.text("status.sh"), encoding="utf-8")
+        (apps / "status.d").mkdir(exist_ok=True)
+        for name in ("status.sh", *(f"status.d/{path.name}" for path in STATUS.glob("*.sh"))):
+            (apps / name).write_text(machine.text(name), encoding="utf-8")
         ran = subprocess.run(
             ["/bin/sh", str(apps / "status.sh"), "--json"],
             env=machine.variables,
@@ -1111,9 +1236,8 @@ def status(machine: Machine) -> Callable[[], dict[str, tuple[str, str]]]:
             check=False,
         )
         assert ran.stderr == ""
-        known = {"docker", "postgres-db", "redis-cache", "pgbouncer", "secrets", "disk"}
         checks = json.loads(ran.stdout)["checks"]
-        return {c["name"]: (c["state"], machine.own(c["detail"])) for c in checks if c["name"] not in known}
+        return {c["name"]: (c["state"], machine.own(c["detail"])) for c in checks if MINE.match(c["name"])}
 
     return run
 
@@ -1310,7 +1434,9 @@ RENDERED: dict[str, Callable[[], str]] = {
     "daemon.json": texts.daemon_json,
     "sshd-drop-in.conf": texts.sshd_drop_in,
     "automatic.conf": texts.automatic_conf,
-    "sysctl.conf": texts.sysctl_conf,
+    "sysctl.conf": lambda: texts.sysctl_conf(
+        kernel_parameters(Shape(cpus=2, memory=12 * 1024, disk_gib=100, disk="network"))
+    ),
     "containers.service": texts.shutdown_unit,
     "cloud-config.yml": texts.cloud_config,
     "bootstrap.sh": lambda: texts.bootstrap_sh(

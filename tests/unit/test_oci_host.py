@@ -273,17 +273,17 @@ def test_every_script_goes_by_ssh_to_the_pinned_host(prod: Recording) -> None:
 
 def test_what_is_kept_in_order_goes_the_same_way(prod: Recording) -> None:
     for made in prod.host_states:
-        for words in (made.inputs["apply"], made.inputs["check"]):
-            assert words[: len(prod.exports["sshCommand"])] == prod.exports["sshCommand"], made.name
-            (line,) = words[len(prod.exports["sshCommand"]) :]
-            assert shlex.split(line)[:4] == ["sudo", "-n", "sh", "-c"], made.name
+        words = made.inputs["words"]
+        assert words[: len(prod.exports["sshCommand"])] == prod.exports["sshCommand"], made.name
+        (line,) = words[len(prod.exports["sshCommand"]) :]
+        assert shlex.split(line)[:4] == ["sudo", "-n", "sh", "-c"], made.name
 
 
 def test_another_machine_is_another_way_to_what_is_kept_in_order(prod: Recording) -> None:
     """What makes it be brought about again: a new machine has a new key."""
     other = run(host=host(hostKey=HOST_KEY.replace("Host", "Said")))
     for made in prod.host_states:
-        assert made.inputs["apply"] != other[made.name].inputs["apply"], made.name
+        assert made.inputs["words"] != other[made.name].inputs["words"], made.name
 
 
 def test_docker_goes_the_same_way(prod: Recording) -> None:
@@ -339,7 +339,14 @@ def changed(before: Recording, after: Recording) -> set[str]:
 
 def test_another_size_changes_the_machine_and_is_waited_for(prod: Recording) -> None:
     waiting = {"host-booted", "host-configure-docker"}
-    assert changed(prod, run(host=host(ocpus=4, memoryGib=24))) == {"host-machine-instance", *waiting}
+    differing = changed(prod, run(host=host(ocpus=4, memoryGib=24)))
+    assert {name for name in differing if name.startswith("host-")} == {"host-machine-instance", *waiting}
+    # What runs on it follows.
+    assert {
+        "platform-postgres-container",
+        "platform-redis-container",
+        "platform-pgbouncer-container",
+    } <= differing
 
 
 def test_a_larger_disk_is_followed_by_its_file_system(prod: Recording) -> None:
@@ -353,7 +360,7 @@ def test_another_ssh_key_reaches_the_machine_by_its_script(prod: Recording) -> N
     assert changed(prod, run(host=host(sshPublicKey=other))) == {
         "host-machine-instance",
         "host-authorize-key",
-        "platform-bootstrap.sh",
+        "platform-scripts",
     }
     old, new = (instance(r).inputs for r in (prod, run(host=host(sshPublicKey=other))))
     assert {k for k in new if new[k] != old.get(k)} == {"metadata"}
@@ -363,15 +370,14 @@ def test_another_ssh_key_reaches_the_machine_by_its_script(prod: Recording) -> N
 
 
 def test_bootstrap_runs_the_same_scripts_in_the_same_order(prod: Recording) -> None:
-    text = prod["platform-bootstrap.sh"].inputs["stdin"]
+    text = prod.files["/srv/apps/bootstrap.sh"].text
     scripts = re.findall(r"([a-z-]+\.sh)", text)
     prepared = [r.name.removeprefix("host-") + ".sh" for r in prod.commands if r.name.startswith("host-")]
     steps = [s for s in prepared if (ROOT / "scripts/host" / s).exists() and s != "grow-root.sh"]
     assert [s for s in dict.fromkeys(scripts) if s in steps] == steps
     for step in steps:
-        written = prod[f"platform-{step}"].inputs
-        assert f"/srv/apps/bootstrap.d/{step}" in written["environment"]["SCRIPT"]
-        assert (ROOT / "scripts/host" / step).read_text() in written["stdin"]
+        written = prod.files[f"/srv/apps/bootstrap.d/{step}"].text
+        assert written == (ROOT / "scripts/host" / step).read_text()
 
 
 def test_a_marked_value_is_named_before_anything_is_made() -> None:

@@ -1,9 +1,12 @@
 """offsite.sh, drill.sh and install-backup-tools.sh with stand-ins: what they refuse, and what they make of restic's answers."""
 
+import itertools
+import json
 import os
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +34,7 @@ def host(tmp_path: Path) -> Host:
     shutil.copytree(SCRIPTS / "backup.d", made.srv / "apps/backup.d")
     for script in ("offsite.sh", "drill.sh"):
         shutil.copy(SCRIPTS / script, made.srv / "apps")
+        (made.srv / "apps" / script).chmod(0o755)
     for folder in (f"dumps/{OLD}", f"dumps/{NEW}", "dumps/.20261125T030000Z.new", "base", "wal", "state"):
         (made.srv / "backups" / folder).mkdir(parents=True)
     (made.srv / "config/backup").mkdir(parents=True)
@@ -114,6 +118,56 @@ def test_without_a_key_nothing_is_sent(host: Host, text: str | None) -> None:
 def test_a_drill_takes_no_arguments(host: Host) -> None:
     ran = host.run(host.srv / "apps/drill.sh", "now")
     assert (ran.returncode, ran.stderr.splitlines()[0].split(";")[0]) == (1, "drill.sh takes no arguments")
+
+
+def _drilled(host: Host) -> dict[str, Any]:
+    """The report of a drill that fails; both forms say the same."""
+    assert host.run(host.srv / "apps/drill.sh").returncode == 1
+    folder = host.srv / "backups/drills"
+    report = json.loads((folder / "latest.json").read_text())
+    page = (folder / "latest.md").read_text()
+    assert f"## Base backup and WAL: {report['point_in_time']['result']}\n" in page
+    assert "## Dumps: fail\n" in page
+    assert not (host.srv / "backups/.drill").exists()
+    return report
+
+
+def _states(report: dict[str, Any]) -> dict[str, str]:
+    return {check["name"]: check["state"] for check in report["checks"]}
+
+
+def test_dumps_that_cannot_be_had_are_no_end_of_a_drill(host: Host) -> None:
+    restic(host, f"echo {shlex.quote(REACHED_NOT)} >&2; exit 1")
+    report = _drilled(host)
+    assert _states(report) == {"fetch": "fail", "base fetch": "fail"}
+    assert (report["source"], report["result"]) == ("off-site", "fail")
+    assert report["point_in_time"] == {"base": "", "rto_seconds": None, "rpo_seconds": None, "result": "fail"}
+
+
+def test_a_store_without_a_base_backup_is_no_failure_of_the_drill(host: Host) -> None:
+    restic(
+        host,
+        """case $* in *' snapshots '*' base '*) echo '[]'; exit ;; *' snapshots '*wal) echo '[{"hostname":"test-7123"}]'; exit ;; *' stats '*) exit 1 ;; esac""",
+    )
+    report = _drilled(host)
+    assert _states(report) == {"fetch": "fail", "base fetch": "warn"}
+    assert report["point_in_time"]["result"] == "none"
+    # And where there is no store, nor anything here.
+    settings(host, OFFSITE="")
+    report = _drilled(host)
+    assert _states(report) == {"fetch": "fail", "base fetch": "warn"}
+    assert report["source"] == "local"
+
+
+def test_a_base_backup_without_what_it_builds_on_fails_the_drill(host: Host) -> None:
+    settings(host, OFFSITE="")
+    base = host.srv / "backups/base/20261125T020000Z"
+    base.mkdir()
+    (base / "info").write_text("KIND=incremental\nPARENT=20261124T020000Z\n")
+    report = _drilled(host)
+    (check,) = [check for check in report["checks"] if check["name"] == "base fetch"]
+    assert check["state"] == "fail"
+    assert check["detail"].endswith("cannot be had: it builds on one that is missing")
 
 
 # --- What restic says ---
@@ -287,6 +341,122 @@ def test_secrets_are_files_for_restic(host: Host) -> None:
     assert f"AWS_SHARED_CREDENTIALS_FILE={host.srv}/config/backup/s3-credentials" in seen.read_text()
     assert "the-key" not in seen.read_text()
     assert "the-secret" not in seen.read_text()
+
+
+# --- A clock that jumps ---
+
+
+def test_a_clock_that_was_set_back_puts_no_snapshot_before_the_last(host: Host) -> None:
+    """restic keeps, and restores, what is newest by its time."""
+    (host.srv / "backups/state/offsite-time.wal").write_text("32503679999\n")
+    for second in ("3000-01-01 00:00:00", "3000-01-01 00:00:01"):
+        offsite(host, "wal")
+        (backup,) = [call for call in asked(host) if call[0] == "backup"]
+        assert backup[backup.index("--time") + 1] == second
+
+
+def test_a_run_from_the_future_is_restored_only_where_there_is_no_other(host: Host, tmp_path: Path) -> None:
+    def newest(*runs: str) -> str:
+        listing = ",".join(f'{{"tags":["{run}"]}}' for run in runs)
+        restic(
+            host,
+            f"""case $* in *' snapshots '*) echo '[{listing}]'; exit ;; *' stats '*) echo '{{"total_size":1}}' ;; esac""",
+        )
+        host.calls("restic")
+        host.run(host.srv / "apps/offsite.sh", "restore", "dumps", str(tmp_path / "back"))
+        (call,) = [call for call in asked(host) if call[0] == "restore"]
+        return call[call.index("--tag") + 1]
+
+    assert newest(OLD, NEW, "29990101T000000Z") == NEW
+    assert newest("29990101T000000Z") == "29990101T000000Z"
+
+
+# --- The newest base backup ---
+
+
+def _in_the_store(host: Host, folder: Path, *wal: str) -> None:
+    """Two chains of base backups and WAL; restic writes the info files that are asked for."""
+    infos = {
+        "20261120T000000Z": "KIND=full\nPARENT=\nSTART_WAL=000000010000000000000001",
+        "20261121T000000Z": "KIND=full\nPARENT=\nSTART_WAL=00000001000000000000000F",
+        "20261122T000000Z": "KIND=incremental\nPARENT=20261121T000000Z\nSTART_WAL=000000010000000000000012",
+    }
+    store = host.folder / "store"
+    for name, text in infos.items():
+        (store / "base" / name).mkdir(parents=True)
+        (store / "base" / name / "info").write_text(f"{text}\n")
+    files = [(f"/base/{name}/data/file", 1000) for name in infos] + [(f"/wal/{name}", 10) for name in wal]
+    (host.folder / "list").write_text(
+        "".join(
+            f'{{"name":"x","type":"file","path":"{path}","uid":999,"size":{size},"mode":384}}\n'
+            for path, size in files
+        )
+    )
+    restic(
+        host,
+        f"""case $* in
+  *' snapshots '*) echo '[{{"hostname":"test-7123","tags":["base"]}}]'; exit ;;
+  *' ls '*' base '*) grep '"/base' {host.folder}/list ;;
+  *' ls '*) grep '"/wal' {host.folder}/list ;;
+  *info*) cp -r {store}/base {folder}/ ;;
+esac""",
+    )
+
+
+def test_of_base_backups_only_the_newest_and_its_wal_come_back(host: Host, tmp_path: Path) -> None:
+    folder = tmp_path / "back"
+    _in_the_store(
+        host,
+        folder,
+        "000000010000000000000011.gz",
+        "000000010000000000000012.gz",
+        "00000001000000000000001F.gz",
+        "past/000000010000000000000021.gz",
+        "000000020000000000000020.partial",
+        "00000002.history",
+        "points.tsv",
+    )
+    offsite(host, "restore", "newest", str(folder), "test-7123")
+    infos, base, wal = [call for call in asked(host) if call[0] == "restore"]
+
+    def included(call: list[str]) -> list[str]:
+        return [word for before, word in itertools.pairwise(call) if before == "--include"]
+
+    assert included(infos) == ["/base/*/info"]
+    assert included(base) == ["/base/20261121T000000Z", "/base/20261122T000000Z"]
+    # Names of segments without their last digit: few patterns, and few segments too many.
+    assert sorted(included(wal)) == sorted(
+        [
+            "/wal/*.history",
+            "/wal/past/*.history",
+            "/wal/points.tsv",
+            "/wal/00000001000000000000001*",
+            "/wal/past/00000001000000000000002*",
+            "/wal/00000002000000000000002*",
+        ]
+    )
+
+
+def test_room_for_the_newest_is_asked_for_and_for_nothing_else(host: Host, tmp_path: Path) -> None:
+    folder = tmp_path / "back"
+    _in_the_store(host, folder, "000000010000000000000011.gz", "000000010000000000000012.gz")
+    host.stand_in("df", "echo Avail; echo 2009")
+    assert "restoring base backup 20261122T000000Z needs about 2.0K" in refused(
+        host, "restore", "newest", str(folder)
+    )
+    host.stand_in("df", "echo Avail; echo 2010")
+    shutil.rmtree(folder)
+    offsite(host, "restore", "newest", str(folder))
+
+
+def test_a_store_without_base_backups_says_so(host: Host, tmp_path: Path) -> None:
+    restic(
+        host,
+        """case $* in *' snapshots '*' base '*) echo '[]'; exit ;; *' snapshots '*) echo '[{"hostname":"test-7123"}]'; exit ;; esac""",
+    )
+    assert refused(host, "restore", "newest", str(tmp_path / "back")).startswith(
+        "there is no base backup of test-7123 in s3:http://store/bucket/wal yet; run sudo "
+    )
 
 
 # --- install-backup-tools.sh ---

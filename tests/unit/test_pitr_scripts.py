@@ -48,7 +48,7 @@ class Backups(Host):
         ):
             (self.srv / path).mkdir(parents=True)
         (self.wal / "past").mkdir(parents=True)
-        for script in ("pitr.sh", "backup.d/base.sh", "backup.d/wal.sh", "backup.d/common.sh"):
+        for script in ("pitr.sh", *(f"backup.d/{part}.sh" for part in ("base", "common", "recovery", "wal"))):
             shutil.copy(SCRIPTS / script, self.srv / "apps" / script)
             (self.srv / "apps" / script).chmod(0o755)
         (self.srv / "config/backup/backup.env").write_text(
@@ -105,6 +105,7 @@ case "$*" in
   *pg_waldump*) echo {shlex.quote(last_commit)} ;;
   *pg_combinebackup*) {combine} ;;
   *State.Running*) echo true ;;
+  *Architecture*) echo arm64 ;;
 esac
 """,
         )
@@ -282,6 +283,7 @@ def test_the_first_is_full_and_the_next_builds_on_it(host: Backups) -> None:
     assert _info(host, second)["PARENT"] == first
     assert _info(host, second)["KIND"] == "incremental"
     expected = {"START_WAL": seg(3), "LAST_LSN": "0/3000100", "NEXT_XID": "900", "TIMELINE": "1"}
+    expected["ARCHITECTURE"] = "arm64"
     assert _info(host, second).items() >= expected.items()
     assert host.state("base")[0] == "ok"
     asked = [call for call in host.programs() if "pg_basebackup" in call]
@@ -320,6 +322,21 @@ def test_a_clock_that_was_set_back_puts_nothing_before_older_ones(host: Backups)
     host.have(datetime(2999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp(), STARTED=int(time.time()))
     _base(host)
     assert host.bases() == ["29991231T235959Z", "30000101T000000Z"]
+
+
+def test_a_clock_that_jumps_ahead_and_back_costs_no_newest_one(host: Backups) -> None:
+    before = host.have(time.time() - DAY)
+    for days in (400, 401, 0, 0):
+        host.stand_in(
+            "date",
+            f"""case " $* " in *' -d '*) exec /bin/date "$@" ;; esac
+exec /bin/date -d "@$(($(/bin/date +%s) + {days * DAY}))" "$@" """,
+        )
+        had = host.bases()
+        _base(host)
+        # The one from before the jump is still there, and the new one comes after all others.
+        assert host.bases()[:-1] == had
+        assert before in had
 
 
 @pytest.mark.parametrize(
@@ -542,6 +559,19 @@ def test_another_folder_has_to_be_readable_by_postgresql(host: Backups) -> None:
     shutil.copytree(host.srv / "backups", other)
     sentence = _refused(host, "prepare", "latest", "--from", str(other))
     assert f"run: chown -R 999:999 {other}/wal {other}/base/*/data" in sentence
+
+
+def test_a_base_backup_of_another_architecture_is_refused(host: Backups) -> None:
+    """PostgreSQL itself would start with it: both are little-endian and 64 bits wide."""
+    *_, third = _two_chains(host)
+    info = host.base / third / "info"
+    info.write_text(info.read_text() + "ARCHITECTURE=amd64\n")
+    sentence = _refused(host, "prepare", "latest")
+    assert f"the base backups in {host.base} are of amd64, and PostgreSQL here is of arm64" in sentence
+    assert f"restore dumps, which any architecture reads: sudo {host.installed('restore.sh')}" in sentence
+    assert host.programs() == []
+    info.write_text(info.read_text().replace("amd64", "arm64"))
+    host.must(host.installed("pitr.sh"), "prepare", "latest")
 
 
 def test_what_is_prepared_stays_until_it_is_dropped(host: Backups) -> None:

@@ -17,10 +17,11 @@ import pytest
 
 from components import backups
 from components.config import SECRET_KEYS
-from components.files import END
+from components.host_state import ACTION
+from components.hosts.base import SCRIPTS
 from components.render import scram
 from tests.unit.conftest import APPLICATION_CANARIES, APPLICATIONS, CANARIES, ROOT, run_program
-from tests.unit.recording_engine import CA_CERTIFICATE, Recording, Registration, is_secret, revealed, texts
+from tests.unit.recording_engine import CA_CERTIFICATE, Recording, Registration, is_secret, texts
 
 HOST_STATE = "pulumi-python:dynamic/host:State"
 DIGEST = re.compile(r"[a-z0-9./_-]+@sha256:[0-9a-f]{64}")
@@ -135,7 +136,9 @@ def test_each_architecture_picks_its_own_digest(
     }
     assert {r.inputs["name"]: r.inputs["image"] for r in run.containers} == expected
     assert run.exports["images"] == expected
-    assert all(image in run["platform-compose"].inputs["stdin"] for image in expected.values())
+    assert all(
+        image in run.files["/srv/apps/postgres-stack/docker-compose.yml"].text for image in expected.values()
+    )
     assert expected["postgres-db"] in run["platform-postgres-cluster"].inputs["create"]
 
 
@@ -223,8 +226,7 @@ def test_secrets_go_only_where_the_manual_says(local: Recording) -> None:
     }
     assert found == {
         ("platform-secrets-file", "stdin"),
-        ("platform-backups-key", "stdin"),
-        ("platform-backups-webhook", "stdin"),
+        ("platform-backups-keys", "stdin"),
         # It writes the user list.
         ("platform-pgbouncer-password", "stdin"),
         ("platform-redis-reload", "stdin"),
@@ -248,8 +250,8 @@ def test_secrets_go_only_where_the_manual_says(local: Recording) -> None:
         (CANARIES["postgresPassword"], {"platform-secrets-file"}),
         (CANARIES["pgbouncerAuthPassword"], {"platform-secrets-file", "platform-pgbouncer-password"}),
         (CANARIES["redisAdminPassword"], {"platform-secrets-file"}),
-        (CANARIES["backupKey"], {"platform-secrets-file", "platform-backups-key"}),
-        (CANARIES["alertWebhook"], {"platform-secrets-file", "platform-backups-webhook"}),
+        (CANARIES["backupKey"], {"platform-secrets-file", "platform-backups-keys"}),
+        (CANARIES["alertWebhook"], {"platform-secrets-file", "platform-backups-keys"}),
     ],
 )
 def test_a_password_goes_to_its_own_files_alone(local: Recording, canary: str, places: set[str]) -> None:
@@ -267,7 +269,7 @@ def test_what_is_derived_from_secrets_goes_to_its_server_alone(local: Recording)
     assert found == {
         ("platform-postgres-password", "stdin"),
         ("platform-pgbouncer-password", "stdin"),
-        ("platform-redis-users.acl", "stdin"),
+        ("platform-redis-users", "stdin"),
         ("platform-redis-reload", "stdin"),
         ("platform-redis-settled", "stdin"),
         ("platform-application-librarian-password", "stdin"),
@@ -311,14 +313,13 @@ def test_what_a_command_says_is_secret_where_its_input_is(recording: Recording) 
         assert set(r.request.additionalSecretOutputs) == expected, r.name
     # Of what a state's script prints only the differences are kept, which hold no secret: test_application_scripts.py.
     for r in recording.host_states:
-        assert set(r.inputs) == {"__provider", "apply", "check", "stdin", "triggers"}, r.name
+        assert set(r.inputs) == {"__provider", "words", "stdin", "triggers"}, r.name
 
 
 def test_words_hold_scripts_and_no_secret(recording: Recording) -> None:
     for r in recording.host_states:
-        for words in ("apply", "check"):
-            assert not is_secret(r.raw[words]), r.name
-            assert not holding([*CLEAR, *verifiers(), *hashes()], r.inputs[words]), r.name
+        assert not is_secret(r.raw["words"]), r.name
+        assert not holding([*CLEAR, *verifiers(), *hashes()], r.inputs["words"]), r.name
 
 
 def test_environments_hold_scripts_and_no_secret(recording: Recording) -> None:
@@ -326,7 +327,10 @@ def test_environments_hold_scripts_and_no_secret(recording: Recording) -> None:
         assert set(r.inputs["environment"]) <= {"SCRIPT", "ON_DELETE"}, r.name
         assert not is_secret(r.raw["environment"]), r.name
         assert not holding([*CLEAR, *verifiers()], list(r.inputs["environment"].values())), r.name
-    assert not [r.name for r in recording.containers if "envs" in r.inputs]
+    # Where the data are, and nothing else.
+    for r in recording.containers:
+        postgres = r.name == "platform-postgres-container"
+        assert r.inputs.get("envs") == (["PGDATA=/var/lib/postgresql/data"] if postgres else None)
 
 
 # --- resources ---
@@ -401,9 +405,10 @@ def test_a_command_runs_again_in_place_and_never_on_a_delete(recording: Recordin
 
 def test_a_state_is_brought_about_and_looked_at_by_one_script(recording: Recording) -> None:
     for r in recording.host_states:
-        apply, check = ("\0".join(r.inputs[words]) for words in ("apply", "check"))
-        asked, count = re.subn(r"(?<=\.sh[\0 ])apply(?=[\0 ]|$)", "check", apply)
-        assert (asked, count) == (check, 1), r.name
+        words = "\0".join(r.inputs["words"])
+        assert len(re.findall(rf"(?<=\.sh[\0 ]){ACTION}(?=[\0 ]|$)", words)) == words.count(ACTION) == 1, (
+            r.name
+        )
 
 
 def test_a_list_with_a_secret_has_an_end(recording: Recording) -> None:
@@ -412,7 +417,7 @@ def test_a_list_with_a_secret_has_an_end(recording: Recording) -> None:
         assert not r.inputs["stdin"] or r.inputs["stdin"].endswith("\nend\n"), r.name
     for r in recording.commands:
         if is_secret(r.raw.get("stdin")):
-            assert r.inputs["stdin"].endswith(("\nend\n", f"\n{END}\n")), r.name
+            assert r.inputs["stdin"].endswith("\nend\n"), r.name
 
 
 def test_the_code_behind_a_state_stands_in_it_by_name_alone(recording: Recording) -> None:
@@ -452,11 +457,21 @@ def test_commands_speak_to_the_configured_engine_as_root() -> None:
 def test_what_touches_the_tree_comes_after_it(local: Recording) -> None:
     outside = {
         "platform-tree",
+        "platform-images",
         *(f"platform-{service}-hash" for service in ("postgres", "redis", "pgbouncer", "backups-wal")),
     }
     for r in [*local.scripted, *local.containers]:
         if r.name not in outside:
             assert "platform-tree" in local.waits_for(r.name), r.name
+
+
+def test_nothing_is_made_of_an_image_before_somebody_has_looked_at_it(local: Recording) -> None:
+    looked = local["platform-images"].inputs["create"]
+    assert all(r.inputs["image"] in looked for r in local.containers)
+    pulled = local.of_type("docker:index/remoteImage:RemoteImage")
+    named = ("platform-compose", "platform-postgres-cluster", "platform-backups-settings")
+    for r in [*local.containers, *pulled, *(local[name] for name in named)]:
+        assert "platform-images" in local.waits_for(r.name), r.name
 
 
 @pytest.mark.parametrize(
@@ -465,9 +480,7 @@ def test_what_touches_the_tree_comes_after_it(local: Recording) -> None:
         (
             "platform-postgres-container",
             {
-                "platform-postgres-postgresql.conf",
-                "platform-postgres-pg_hba.conf",
-                "platform-postgres-pg_ident.conf",
+                "platform-postgres-files",
                 "platform-postgres-cluster",
                 "platform-postgres-image",
                 "platform-postgres-hash",
@@ -476,16 +489,16 @@ def test_what_touches_the_tree_comes_after_it(local: Recording) -> None:
                 "platform-tls-certificates",
             },
         ),
-        ("platform-postgres-reload", {"platform-postgres-container"}),
-        ("platform-postgres-certificate", {"platform-postgres-container", "platform-postgres-reload"}),
-        ("platform-pgbouncer-certificate", {"platform-pgbouncer-container", "platform-pgbouncer-reload"}),
-        ("platform-postgres-roles", {"platform-postgres-container", "platform-postgres-reload"}),
+        ("platform-postgres-running", {"platform-postgres-container"}),
+        ("platform-postgres-certificate", {"platform-postgres-container", "platform-postgres-running"}),
+        ("platform-pgbouncer-certificate", {"platform-pgbouncer-container", "platform-pgbouncer-running"}),
+        ("platform-postgres-roles", {"platform-postgres-container", "platform-postgres-running"}),
         ("platform-postgres-password", {"platform-postgres-container", "platform-postgres-roles"}),
         (
             "platform-redis-container",
             {
-                "platform-redis-redis.conf",
-                "platform-redis-users.acl",
+                "platform-redis-files",
+                "platform-redis-users",
                 "platform-redis-image",
                 "platform-redis-hash",
                 "platform-network-bridge",
@@ -493,12 +506,11 @@ def test_what_touches_the_tree_comes_after_it(local: Recording) -> None:
                 "platform-tls-certificates",
             },
         ),
-        ("platform-redis-reload", {"platform-redis-container", "platform-redis-users.acl"}),
+        ("platform-redis-reload", {"platform-redis-container", "platform-redis-users"}),
         (
             "platform-pgbouncer-container",
             {
-                "platform-pgbouncer-pgbouncer.ini",
-                "platform-pgbouncer-pg_hba.conf",
+                "platform-pgbouncer-files",
                 # It writes the user list.
                 "platform-pgbouncer-password",
                 "platform-pgbouncer-image",
@@ -513,11 +525,10 @@ def test_what_touches_the_tree_comes_after_it(local: Recording) -> None:
         # Its role has to be there before its password, and the pooler's folder before its user list.
         ("platform-pgbouncer-password", {"platform-postgres-roles", "platform-tree"}),
         (
-            "platform-pgbouncer-reload",
+            "platform-pgbouncer-running",
             {
                 "platform-pgbouncer-container",
-                "platform-pgbouncer-pgbouncer.ini",
-                "platform-pgbouncer-pg_hba.conf",
+                "platform-pgbouncer-files",
                 "platform-pgbouncer-password",
             },
         ),
@@ -525,10 +536,10 @@ def test_what_touches_the_tree_comes_after_it(local: Recording) -> None:
             (
                 f"platform-application-{name}-account",
                 {
-                    "platform-postgres-reload",
+                    "platform-postgres-running",
                     "platform-postgres-password",
                     "platform-redis-reload",
-                    "platform-pgbouncer-reload",
+                    "platform-pgbouncer-running",
                     "platform-pgbouncer-certificate",
                 },
             )
@@ -545,7 +556,7 @@ def test_what_touches_the_tree_comes_after_it(local: Recording) -> None:
         ("platform-redis-settled", {f"platform-application-{name}-password" for name in APPLICATIONS}),
         # Who has no place in the settings any more is out before pg_hba.conf forgets its bounds.
         ("platform-postgres-former-logins", {"platform-postgres-container"}),
-        ("platform-postgres-reload", {"platform-postgres-former-logins"}),
+        ("platform-postgres-running", {"platform-postgres-former-logins"}),
     ],
 )
 def test_the_parts_start_in_order(local: Recording, later: str, earlier: set[str]) -> None:
@@ -563,20 +574,11 @@ def test_the_parts_that_need_not_wait_do_not(local: Recording) -> None:
 
 
 def test_a_running_server_reads_its_changed_files(local: Recording) -> None:
-    stdin = {
-        name: revealed(local[f"platform-{name}"].raw["stdin"])
-        for name in (
-            "postgres-postgresql.conf",
-            "postgres-pg_hba.conf",
-            "pgbouncer-pgbouncer.ini",
-            "pgbouncer-pg_hba.conf",
-        )
-    }
     for server in ("postgres", "pgbouncer"):
-        triggers = local[f"platform-{server}-reload"].inputs["triggers"]
-        for name, text in stdin.items():
-            if name.startswith(server):
-                assert any(text.startswith(trigger) for trigger in triggers), name
+        known = local[f"platform-{server}-running"].inputs["stdin"]
+        files = {p: f.text for p, f in local.files.items() if f.resource == f"platform-{server}-files"}
+        sums = [f"{hashlib.sha256(text.encode()).hexdigest()}  {path}\n" for path, text in files.items()]
+        assert known == "".join([*sums, "end\n"])
     # The user list is not among them: who writes it has it read, in one step with the password that it holds.
     assert local["platform-pgbouncer-password"].inputs["stdin"].splitlines()[-2:] == [
         "reload-pgbouncer",
@@ -588,30 +590,40 @@ def test_a_running_server_reads_its_changed_files(local: Recording) -> None:
 
 
 def test_every_file_has_its_place_owner_and_mode(local: Recording) -> None:
-    end = f" '{END}'"
-    arguments = {r.name: r.inputs["create"].rpartition("write-file.sh ")[2] for r in local.commands}
-    assert {name: text.removesuffix(end) for name, text in arguments.items() if text.endswith(end)} == {
-        "platform-secrets-file": "/srv/config/platform.env 0600 0:0",
-        "platform-postgres-postgresql.conf": "/srv/config/postgres/postgresql.conf 0644 0:0",
-        "platform-postgres-pg_hba.conf": "/srv/config/postgres/pg_hba.conf 0644 0:0",
-        "platform-postgres-pg_ident.conf": "/srv/config/postgres/pg_ident.conf 0644 0:0",
-        "platform-redis-redis.conf": "/srv/config/redis/redis.conf 0644 0:0",
-        "platform-redis-users.acl": "/srv/config/redis/users.acl 0400 999:999",
-        "platform-pgbouncer-pgbouncer.ini": "/srv/config/pgbouncer/pgbouncer.ini 0644 0:0",
-        "platform-pgbouncer-pg_hba.conf": "/srv/config/pgbouncer/pg_hba.conf 0644 0:0",
-        "platform-waivers": "/srv/config/waivers.tsv 0644 0:0",
-        "platform-compose": "/srv/apps/postgres-stack/docker-compose.yml 0644 0:0",
-        "platform-drop-application.sh": "/srv/apps/drop-application.sh 0755 0:0",
-        "platform-pooler.sh": "/srv/apps/pooler.sh 0755 0:0",
-        "platform-status.sh": "/srv/apps/status.sh 0755 0:0",
-        "platform-backups-backup.env": "/srv/config/backup/backup.env 0644 0:0",
-        "platform-backups-drill-queries.tsv": "/srv/config/backup/drill-queries.tsv 0644 0:0",
+    assert {path: (f.resource, f.mode, f.owner) for path, f in local.files.items()} == {
+        "/srv/config/platform.env": ("platform-secrets-file", "0600", "0:0"),
         **{
-            f"platform-backups-{file}": f"/srv/config/backup/{file} 0600 0:0"
+            f"/srv/config/postgres/{file}": ("platform-postgres-files", "0644", "0:0")
+            for file in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf")
+        },
+        "/srv/config/redis/redis.conf": ("platform-redis-files", "0644", "0:0"),
+        "/srv/config/redis/users.acl": ("platform-redis-users", "0400", "999:999"),
+        **{
+            f"/srv/config/pgbouncer/{file}": ("platform-pgbouncer-files", "0644", "0:0")
+            for file in ("pgbouncer.ini", "pg_hba.conf")
+        },
+        "/srv/config/waivers.tsv": ("platform-waivers", "0644", "0:0"),
+        "/srv/apps/postgres-stack/docker-compose.yml": ("platform-compose", "0644", "0:0"),
+        **{
+            f"/srv/apps/{script}": ("platform-scripts", "0755", "0:0")
+            for script in (
+                *("drop-application.sh", "pooler.sh", "status.sh"),
+                *("upgrade-postgres.sh", "upgrade-redis.sh"),
+                *(f"status.d/{path.name}" for path in (SCRIPTS / "host/status.d").glob("*.sh")),
+            )
+        },
+        **{
+            f"/srv/config/backup/{file}": ("platform-backups-settings", "0644", "0:0")
+            for file in ("backup.env", "drill-queries.tsv")
+        },
+        **{
+            f"/srv/config/backup/{file}": ("platform-backups-keys", "0600", "0:0")
             for file in ("key", "s3-credentials", "webhook")
         },
-        **{f"platform-backups-{script}": f"/srv/apps/{script} 0755 0:0" for script in backups.COMMANDS},
-        **{f"platform-backups-{script}": f"/srv/apps/backup.d/{script} 0755 0:0" for script in backups.PARTS},
+        **{
+            f"/srv/apps/{script}": ("platform-backups-scripts", "0755", "0:0")
+            for script in (*backups.COMMANDS, *(f"backup.d/{part}" for part in backups.PARTS))
+        },
     }
 
 
@@ -619,6 +631,7 @@ def test_every_file_with_a_password_has_its_place_owner_and_mode(local: Recordin
     found = {
         path: f"{kind} {mode} {owner}"
         for r in local.host_states
+        if r.name.endswith("-password")
         for kind, mode, owner, _, path in (
             line.split(" ", 4) for line in r.inputs["stdin"].splitlines() if line.count(" ") >= 4
         )
@@ -646,7 +659,7 @@ def test_the_root_of_the_tree_is_a_setting() -> None:
     written = [line for r in run.host_states for line in r.inputs["stdin"].splitlines() if " 0:0 " in line]
     assert [line for line in written if line.endswith(" /mnt/my platform/apps/librarian/server.env")]
     assert not [line for line in written if " /srv/" in line]
-    assert run["platform-postgres-former-logins"].inputs["apply"][-3] == "/mnt/my platform"
+    assert run["platform-postgres-former-logins"].inputs["words"][-3] == "/mnt/my platform"
     assert run.exports["applications"]["librarian"]["serverEnv"] == (
         "/mnt/my platform/apps/librarian/server.env"
     )
@@ -669,6 +682,7 @@ def test_the_exports_have_the_names_that_scripts_read(local: Recording) -> None:
             "postgres-wal": "platform-backups-wal-container-id",
         },
         "images": {r.inputs["name"]: r.inputs["image"] for r in local.containers},
+        "versions": {"postgres": "17.11", "redis": "7.2.16", "pgbouncer": "1.25.2-6"},
         "sshCommand": [],
         "caCertificate": CA_CERTIFICATE,
         "applications": {

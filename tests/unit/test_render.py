@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from components.application_settings import Application
 from components.host_settings import LocalHostSettings
+from components.native_names import POSTGRES_AT_START
 from components.render import pgbouncer, postgres, redis, services
 from components.render.env_file import env_file
 from components.render.service import Service, compose_file, published, service_text
 from components.render.waivers import waivers_tsv
 from components.settings import RESERVED_CONNECTIONS, Settings, parse
+from components.tuning import kib
 
 SETTINGS = Settings(host=LocalHostSettings(kind="local"))
 # Published on a private address, for clients of one network.
@@ -71,10 +73,8 @@ RENDERED: dict[str, Callable[[], str]] = {
     "redis.conf": lambda: redis.redis_conf(SETTINGS.redis),
     "users.acl": lambda: redis.users_acl(RULES),
     "redis-commands.txt": lambda: redis.reload_commands(RULES, salt_key="salt-key"),
-    "pgbouncer.ini": lambda: pgbouncer.pgbouncer_ini(SETTINGS.pgbouncer),
-    "pgbouncer-applications.ini": lambda: pgbouncer.pgbouncer_ini(
-        WITH_APPLICATIONS.pgbouncer, WITH_APPLICATIONS.application_list
-    ),
+    "pgbouncer.ini": lambda: pgbouncer.pgbouncer_ini(SETTINGS),
+    "pgbouncer-applications.ini": lambda: pgbouncer.pgbouncer_ini(WITH_APPLICATIONS),
     "pgbouncer-pg_hba.conf": lambda: pgbouncer.pgbouncer_hba(SETTINGS),
     "pgbouncer-pg_hba-outside.conf": lambda: pgbouncer.pgbouncer_hba(OUTSIDE),
     "pgbouncer-pg_hba-applications.conf": lambda: pgbouncer.pgbouncer_hba(WITH_APPLICATIONS),
@@ -126,83 +126,35 @@ def test_a_failing_golden_test_says_how_to_accept_the_change(
 
 # --- PostgreSQL ---
 
-# Context "postmaster" in PostgreSQL 17 (https://www.postgresql.org/docs/17/view-pg-settings.html); the tests on a real
-# server check the same against its pg_settings.
-NEEDS_RESTART = {
-    "archive_mode",
-    "autovacuum_freeze_max_age",
-    "autovacuum_max_workers",
-    "autovacuum_multixact_freeze_max_age",
-    "bonjour",
-    "bonjour_name",
-    "cluster_name",
-    "commit_timestamp_buffers",
-    "config_file",
-    "data_directory",
-    "data_sync_retry",
-    "debug_io_direct",
-    "dynamic_shared_memory_type",
-    "event_source",
-    "external_pid_file",
-    "hba_file",
-    "hot_standby",
-    "huge_page_size",
-    "huge_pages",
-    "ident_file",
-    "ignore_invalid_pages",
-    "jit_provider",
-    "listen_addresses",
-    "logging_collector",
-    "max_connections",
-    "max_files_per_process",
-    "max_locks_per_transaction",
-    "max_logical_replication_workers",
-    "max_notify_queue_pages",
-    "max_pred_locks_per_transaction",
-    "max_prepared_transactions",
-    "max_replication_slots",
-    "max_wal_senders",
-    "max_worker_processes",
-    "min_dynamic_shared_memory",
-    "multixact_member_buffers",
-    "multixact_offset_buffers",
-    "notify_buffers",
-    "port",
-    "recovery_target",
-    "recovery_target_action",
-    "recovery_target_inclusive",
-    "recovery_target_lsn",
-    "recovery_target_name",
-    "recovery_target_time",
-    "recovery_target_timeline",
-    "recovery_target_xid",
-    "reserved_connections",
-    "serializable_buffers",
-    "shared_buffers",
-    "shared_memory_type",
-    "shared_preload_libraries",
-    "subtransaction_buffers",
-    "superuser_reserved_connections",
-    "track_activity_query_size",
-    "track_commit_timestamp",
-    "transaction_buffers",
-    "unix_socket_directories",
-    "unix_socket_group",
-    "unix_socket_permissions",
-    "wal_buffers",
-    "wal_decode_buffer_size",
-    "wal_level",
-    "wal_log_hints",
-}
+
+def test_the_restart_part_holds_just_what_needs_a_restart() -> None:
+    written = values(postgres.postgresql_conf(SETTINGS.postgres))
+    first = values(postgres.restart_part(SETTINGS.postgres))
+    assert first == {name: value for name, value in written.items() if name in POSTGRES_AT_START}
+    assert {"max_connections", "shared_buffers", "huge_pages", "wal_buffers", "max_worker_processes"} <= set(
+        first
+    )
 
 
-def test_what_is_said_to_need_a_restart_is_what_does() -> None:
-    written = set(postgres.parameters(SETTINGS.postgres))
-    assert set(postgres.AT_START) == written & NEEDS_RESTART
-
-
-def test_the_restart_part_holds_just_that() -> None:
-    assert set(values(postgres.restart_part(SETTINGS.postgres))) == set(postgres.AT_START)
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        ("64MB", "64MB"),
+        ("-1", "-1"),
+        ("it's", "'it''s'"),
+        ("a b", "'a b'"),
+        ("back\\slash", "'back\\\\slash'"),
+        ("# no comment", "'# no comment'"),
+        ("iso, mdy", "'iso, mdy'"),
+        (True, "on"),
+        (0.5, "0.5"),
+    ],
+)
+def test_a_value_of_an_operator_is_one_value_to_postgres(said: Any, written: str) -> None:
+    read = parse(
+        Settings, {"host": {"kind": "local"}, "postgres": {"parameters": {"datestyle": said}}}, where=""
+    )
+    assert values(postgres.postgresql_conf(read.postgres))["datestyle"] == written
 
 
 def values(text: str) -> dict[str, str]:
@@ -236,6 +188,7 @@ def test_the_look_up_role_gets_in_from_the_platforms_network_only() -> None:
     rules = [line.split()[1:] for line in lines if "pgbouncer_auth" in line]
     assert rules == [
         ["postgres", "pgbouncer_auth", "172.28.0.0/24", "scram-sha-256"],
+        ["all", "pgbouncer_auth", "reject"],
         ["all", "pgbouncer_auth", "all", "reject"],
     ]
 
@@ -286,7 +239,7 @@ def test_redis_users_may_do_no_more_than_they_need() -> None:
         "trading-app": safe | scripts | {"+info", "+scan"},
         "default": set(),
         "admin": {"+@all"},
-        "operator": {"+acl", "+config|set", "+ping"},
+        "operator": {"+acl", "+config|get", "+config|set", "+ping"},
         "health": {"+ping"},
     }
     assert RULES["default"].startswith("off ")
@@ -303,7 +256,7 @@ def test_the_commands_set_the_same_rules_as_the_file() -> None:
     assert certificate == (
         "CONFIG SET tls-cert-file /etc/redis/tls/server.crt tls-key-file /etc/redis/tls/server.key"
     )
-    # All but the passwords starts anew: an earlier one stays good until redis-users.sh takes it away.
+    # All but the passwords starts anew: an earlier one stays good until redis-running.sh takes it away.
     anew = " resetkeys resetchannels clearselectors -@all "
     said = (line.removeprefix("ACL SETUSER ").split(anew, 1) for line in commands)
     assert dict(said) == file
@@ -357,8 +310,20 @@ def test_pgbouncer_reads_its_user_list_back(password: str) -> None:
 
 def ini(settings: Settings) -> configparser.SectionProxy:
     parser = configparser.ConfigParser(interpolation=None)
-    parser.read_string(pgbouncer.pgbouncer_ini(settings.pgbouncer, settings.application_list))
+    parser.read_string(pgbouncer.pgbouncer_ini(settings))
     return parser["pgbouncer"]
+
+
+def test_only_a_strong_password_goes_over_the_socket() -> None:
+    """Whoever can open it could try a weak one; on the network PostgreSQL takes that from the pooler's address alone."""
+    lines = RENDERED["pgbouncer-applications.ini"]().splitlines()
+    hosts = {line.split(" = ")[0]: line.split(" = ")[1].split()[0] for line in lines if " = host=" in line}
+    assert hosts == {
+        "librarian": "host=/var/run/postgresql",
+        "Trading-1": "host=172.28.0.253",
+        # Where the platform's own roles go: over the socket they are whom the kernel says.
+        "*": "host=172.28.0.253",
+    }
 
 
 def test_pgbouncer_trusts_nobody() -> None:
@@ -436,7 +401,7 @@ def test_postgres_memory_is_positive_and_within_the_containers(accepted: Setting
     assert 0 < shared < accepted.postgres.memory
     assert shared < megabytes(found["effective_cache_size"]) <= accepted.postgres.memory
     for name in ("work_mem", "maintenance_work_mem"):
-        assert 0 < megabytes(found[name]) < accepted.postgres.memory
+        assert 0 < kib(name, found[name]) < accepted.postgres.memory * 1024
     assert megabytes(found["max_slot_wal_keep_size"]) == accepted.postgres.slot_wal_limit
     assert all(found.values())
 

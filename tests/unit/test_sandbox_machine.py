@@ -814,6 +814,21 @@ def test_dnf_refuses_what_it_does_not_know(shims: Shims, words: str, reason: str
     assert not (shims.root / "var/lib/cdp-sim/installed").exists()
 
 
+def test_sysctl_keeps_from_the_workstation_what_is_not_of_the_network(shims: Shims) -> None:
+    real = shims.root / "usr/lib/cdp-sim/sysctl"
+    program(real, f'#!/bin/sh\necho "$*" >>{shims.folder}/asked\n[ "$2" != vm.nonsense ] && echo 60\n')
+    file = shims.folder / "own.conf"
+    file.write_text("# kernel\nnet.ipv4.tcp_mtu_probing = 1\nvm.swappiness = 1\n", encoding="utf-8")
+    assert shims.must("sysctl", "-n", "vm.swappiness") == "60\n"
+    shims.must("sysctl", "--quiet", f"--load={file}")
+    assert shims.must("sysctl", "-n", "vm.swappiness") == "1\n"
+    asked = (shims.folder / "asked").read_text(encoding="utf-8").splitlines()
+    assert asked == ["-n vm.swappiness", "--quiet --write net.ipv4.tcp_mtu_probing=1", "-n vm.swappiness"]
+    assert shims.refused("sysctl", "--write", "vm.swappiness=1") == "unknown words: --write vm.swappiness=1"
+    file.write_text("vm.nonsense = 1\n", encoding="utf-8")
+    assert shims.run("sysctl", "--quiet", f"--load={file}").returncode == 1
+
+
 def test_dnf_is_for_root(shims: Shims) -> None:
     reason = shims.refused("dnf", "-y", "install", "chrony", USER_ID="1000")
     assert reason == "This command has to be run with superuser privileges"

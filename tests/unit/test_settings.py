@@ -67,11 +67,11 @@ def test_a_host_is_chosen_by_its_kind() -> None:
         ),
         (
             {"host": {**LOCAL, "zzz": 1}},
-            "central-data-platform:host.zzz is not a setting; the keys here are kind, socket, sudo",
+            "central-data-platform:host.zzz is not a setting; the keys here are cpus, diskGib, kind, memoryGib, socket, sudo",
         ),
         (
             {"pgbouncer": {"zzz": 1}},
-            "central-data-platform:pgbouncer.zzz is not a setting; the keys here are maxClients, memory, poolSize, port",
+            "central-data-platform:pgbouncer.zzz is not a setting; the keys here are maxClients, memory, parameters, pauseSeconds, poolSize, port, whenBusy",
         ),
         # --- a host that is not one ---
         ({"host": {"kind": "locl"}}, "central-data-platform:host.kind is locl; write local or oci"),
@@ -111,6 +111,10 @@ def test_a_host_is_chosen_by_its_kind() -> None:
             "central-data-platform:host.vcn: subnet 10.21.1.0/24 is not part of cidr 10.20.0.0/16; write a part of it",
         ),
         (
+            {"host": {**OCI, "vcn": {"subnet": "10.20.1.0/31"}}},
+            "central-data-platform:host.vcn: subnet 10.20.1.0/31 has no address for a host, of which OCI keeps three; write a prefix of /30 or shorter",
+        ),
+        (
             {"host": {**OCI, "privateAddress": "10.20.1.1"}},
             "central-data-platform:host: privateAddress 10.20.1.1 is no host's address in vcn.subnet 10.20.1.0/24; write one from 10.20.1.2 on",
         ),
@@ -138,8 +142,8 @@ def test_a_host_is_chosen_by_its_kind() -> None:
         ),
         (
             {"host": OCI, "postgres": {"memory": 11000}},
-            "central-data-platform: postgres.memory, redis.memory and pgbouncer.memory with 1024 MiB for the system are 12664 MiB, "
-            "and host.memoryGib is 12; write less, or a bigger machine",
+            "central-data-platform: postgres.memory 11000 + redis.memory 2304 + pgbouncer.memory 320 + the WAL receiver 64 + the system 2252 "
+            "= 15940 MiB, and host.memoryGib 12 is 12288 MiB; write less, or a bigger machine",
         ),
         (
             {"network": {"clientCidrs": ["0.0.0.0/0"]}},
@@ -262,11 +266,11 @@ def test_a_host_is_chosen_by_its_kind() -> None:
         ),
         (
             {"postgres": {"memory": 256, "shmSize": 300}},
-            "central-data-platform:postgres: shmSize 300 MiB is above memory 256 MiB, of which it is a part; write less",
+            "central-data-platform: postgres.shmSize 300 MiB is above postgres.memory 256 MiB, of which it is a part; write less",
         ),
         (
             {"redis": {"memory": 512, "maxmemory": 500}},
-            "central-data-platform:redis: maxmemory 500 MiB is more than two thirds of memory 512 MiB: "
+            "central-data-platform: redis.maxmemory 500 MiB is more than two thirds of redis.memory 512 MiB: "
             "a background save needs the rest; write maxmemory 341 or less",
         ),
         (
@@ -317,7 +321,7 @@ CATALOGUE = {"postgres": IMAGE, "redis": IMAGE, "pgbouncer": IMAGE}
         ),
         (
             {**CATALOGUE, "mysql": IMAGE},
-            "images.json: mysql is not a setting; the keys here are pgbouncer, postgres, redis",
+            "images.json: mysql is not a setting; the keys here are grafana, node-exporter, pgbouncer, pgbouncer-exporter, postgres, postgres-exporter, prometheus, redis, redis-exporter",
         ),
         (
             {**CATALOGUE, "redis": {**IMAGE, "manifests": {"amd64": "sha256:abc"}}},
@@ -337,7 +341,7 @@ CATALOGUE = {"postgres": IMAGE, "redis": IMAGE, "pgbouncer": IMAGE}
         ),
         (
             {**CATALOGUE, "redis": {**IMAGE, "manifests": {}}},
-            "images.json: redis.manifests is {}; it should have at least 1 item after validation, not 0",
+            "images.json: redis has no digest under manifests; run make pin-images",
         ),
         (
             {**CATALOGUE, "redis": {**IMAGE, "repository": "Redis@sha256"}},
@@ -442,3 +446,10 @@ def test_the_comment_of_a_public_key_does_not_count() -> None:
         read(host={**OCI, "sshPublicKey": f"{OCI['sshPublicKey']} {who}"}) for who in ("a", "b c")
     )
     assert first == second
+
+
+@given(st.integers(min_value=16, max_value=30))
+def test_a_host_gets_an_address_in_a_subnet_of_any_size(prefix: int) -> None:
+    subnet = IPv4Network(f"10.20.0.0/{prefix}")
+    host = read(host={**OCI, "vcn": {"subnet": str(subnet)}}).host
+    assert host.own_address in list(subnet.hosts())[1:]

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from components.render import timers
 from components.render.machine import END
 from tests.unit.scripted_host import SCRIPTS, Host, mode
 
-TIMES = {"backup_at": "02:30", "drill_day": "Sun", "drill_at": "04:30"}
+TIMES: dict[str, Any] = {"backup_at": "02:30", "drill_day": "Sun", "drill_at": "04:30"}
 NAMES = [
     f"central-data-platform-{job}.{kind}"
     for job in ("backup", "wal", "drill", "alert")
@@ -23,7 +24,7 @@ TIMERS = [name for name in NAMES if name.endswith("timer")]
 
 
 def units(srv: str = "/srv", **times: str) -> dict[str, str]:
-    return timers.units(srv, **{**TIMES, **times})
+    return timers.units(srv, metrics=False, **{**TIMES, **times})
 
 
 # --- texts ---
@@ -48,6 +49,16 @@ def test_each_job_has_a_service_and_a_timer_at_the_operator_s_times() -> None:
             assert "PrivateTmp" not in text
 
 
+def test_metrics_have_a_timer_where_monitoring_is_on() -> None:
+    made = timers.units("/srv", **TIMES, metrics=True)
+    assert list(made) == [
+        *NAMES,
+        "central-data-platform-metrics.service",
+        "central-data-platform-metrics.timer",
+    ]
+    assert 'ExecStart=/bin/sh "/srv/apps/metrics.sh"' in made["central-data-platform-metrics.service"]
+
+
 @pytest.mark.parametrize("folder", ["srv", 'a "quoted" 100% \\ folder'])
 def test_systemd_understands_them(tmp_path: Path, folder: str) -> None:
     if not shutil.which("systemd-analyze"):
@@ -64,7 +75,7 @@ def test_systemd_understands_them(tmp_path: Path, folder: str) -> None:
     )
     own = [line for line in ran.stderr.splitlines() if "central-data-platform" in line]
     assert (own, ran.returncode) == ([], 0), ran.stderr
-    for timer in timers.jobs(**TIMES).values():
+    for timer in timers.jobs(metrics=False, **TIMES).values():
         subprocess.run(["systemd-analyze", "calendar", timer.times], check=True, capture_output=True)
 
 

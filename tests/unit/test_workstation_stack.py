@@ -142,8 +142,8 @@ def test_the_environment_of_the_local_stack(monkeypatch: pytest.MonkeyPatch) -> 
     assert not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_STACK"} & found.environment.keys()
     assert "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION" not in found.environment
     assert "hunter2" not in repr(found)
-    assert found.words("up", config=True) == [
-        *("/cache/a b/pulumi", "up", "--stack", "local", "--config-file", "/a b/Pulumi.local.yaml")
+    assert found.words("refresh", config=True) == [
+        *("/cache/a b/pulumi", "refresh", "--stack", "local", "--config-file", "/a b/Pulumi.local.yaml")
     ]
 
 
@@ -160,7 +160,7 @@ def test_another_stack_keeps_the_users_backend(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://mine")
     found = session.remote_session("prod", TOOLS)
     assert found.environment["PULUMI_BACKEND_URL"] == "s3://mine"
-    assert found.words("up", config=True) == ["/cache/a b/pulumi", "up", "--stack", "prod"]
+    assert found.words("refresh", config=True) == ["/cache/a b/pulumi", "refresh", "--stack", "prod"]
 
 
 def test_plugin_versions_are_those_of_the_packages(tmp_path: Path) -> None:

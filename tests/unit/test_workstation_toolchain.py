@@ -209,7 +209,7 @@ def test_a_folder_that_an_earlier_checkout_has_built_is_completed(
     for script in toolchain._SCRIPTS:
         programs((sdk / script).parent, Path(script).name)
         (sdk / script).chmod(0o444)
-    built = cache / f"pulumi-{pinned.pulumi_version()}-{pinned.content_key('pulumi', 'language-python')}"
+    built = cache / f"pulumi-{pinned.pulumi_version()}-{pinned.content_key('pulumi')}"
     programs(built, "pulumi", "pulumi-language-python", "pulumi-language-python-exec")
     asked: list[str] = []
 

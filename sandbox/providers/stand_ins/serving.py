@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
@@ -124,11 +125,15 @@ def serve(version: str, make_provider: Callable[[EngineLog], Provider]) -> None:
         await server.start()
         sys.stdout.write(f"{port}\n")
         sys.stdout.flush()
-        # An engine that was killed says no goodbye: let running operations end, then go.
+        # The engine's goodbye. As a KeyboardInterrupt it would end the loop under a server that still uses it.
+        dismissed = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, dismissed.set)
+        # An engine that was killed says none: let running operations end, then go.
         engine_process = os.getppid()
-        while os.getppid() == engine_process:
-            await asyncio.sleep(_ENGINE_CHECK_SECONDS)
-        await server.stop(_ORPHAN_GRACE_SECONDS)
+        while os.getppid() == engine_process and not dismissed.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(dismissed.wait(), _ENGINE_CHECK_SECONDS)
+        await server.stop(None if dismissed.is_set() else _ORPHAN_GRACE_SECONDS)
 
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run())

@@ -17,6 +17,8 @@ case $#${1:-} in 0 | 1full) ;; *)
 esac
 lock base
 
+# Not beside the backup: when that disk is full, somebody has to hear of it.
+said=$(mktemp)
 # From here on, what ends this run is recorded.
 why='it was cut off'
 fail() {
@@ -32,6 +34,7 @@ cleanup() {
 ended() {
   code=$?
   cleanup
+  rm -f "$said"
   [ "$code" = 0 ] || record base fail "$why"
 }
 trap ended EXIT
@@ -86,11 +89,12 @@ backup() { # [INCREMENTAL ARGUMENT...]
   chown 999:999 "$new/data"
   in_client --volume "$socket:/var/run/postgresql" --volume "$new/data:/backup" ${1:+--volume "$bases/$newest/data:/parent:ro"} \
     --entrypoint pg_basebackup "$POSTGRES_IMAGE" --pgdata=/backup --format=plain --wal-method=none --checkpoint=fast --label="$id" \
-    --no-password --dbname='host=/var/run/postgresql user=platform_backup' "$@" 2>"$new/said"
+    --no-password --dbname='host=/var/run/postgresql user=platform_backup' "$@" 2>"$said"
 }
 
-last_line() {
-  grep -v '^NOTICE' "$new/said" | tail -n 1
+# What was wrong; after it pg_basebackup says that it cleans up.
+trouble() {
+  { grep -m 1 'error: ' "$said" || grep -v '^NOTICE' "$said" | tail -n 1; } | sed 's/^pg_basebackup: error: //'
 }
 
 # --- what is no longer needed ---
@@ -168,23 +172,22 @@ if [ -z "$because" ]; then
   kind=incremental
   backup --incremental=/parent/backup_manifest || {
     kind=full
-    because="PostgreSQL refuses an incremental one ($(last_line))"
+    because="PostgreSQL refuses an incremental one ($(trouble))"
   }
 fi
 if [ "$kind" = full ]; then
   say "a full base backup: $because"
-  backup || fail "pg_basebackup failed: $(last_line)"
+  backup || fail "pg_basebackup failed: $(trouble)"
 fi
-rm "$new/said"
 in_client --volume "$new/data:/backup:ro" --entrypoint pg_verifybackup "$POSTGRES_IMAGE" --quiet --exit-on-error --no-parse-wal /backup ||
   fail "the base backup just made is damaged (pg_verifybackup says so above); nothing was kept"
 
 # It is good only with the WAL that was written meanwhile.
 stop=$(sed -n 's/.*"End-LSN": "\([0-9A-F/]*\)".*/\1/p' "$new/data/backup_manifest" | tail -n 1)
-for try in $(seq 60); do
+for try in $(seq 300); do
   [ "$(echo "SELECT restart_lsn >= '$stop' FROM pg_replication_slots WHERE slot_name = 'postgres_wal'" | psql_in postgres)" != t ] || break
-  [ "$try" -lt 60 ] || fail "the WAL of the base backup (up to $stop) was not received within a minute; nothing was kept (docker logs postgres-wal)"
-  sleep 1
+  [ "$try" -lt 300 ] || fail "the WAL of the base backup (up to $stop) was not received within a minute; nothing was kept (docker logs postgres-wal)"
+  sleep 0.2
 done
 label=$new/data/backup_label
 first=$(sed -n 's/^START WAL LOCATION: .*(file \([0-9A-F]*\))$/\1/p' "$label")
@@ -200,6 +203,7 @@ LAST_LSN=$stop
 NEXT_XID=$(echo "SELECT pg_snapshot_xmax(pg_current_snapshot())" | psql_in postgres)
 TIMELINE=$timeline
 SYSTEM_ID=$system
+ARCHITECTURE=$(architecture)
 STARTED=$started
 FINISHED=$(date +%s)
 BYTES=$bytes

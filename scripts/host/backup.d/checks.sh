@@ -1,21 +1,11 @@
 # shellcheck shell=sh
-# What status.sh says of the backups: it reads this file in a subshell of its own, and gives it its function `check`.
+# shellcheck disable=SC2154 # $why and $answer are status.d/common.sh's
+# What status.sh says of the backups, by the functions of status.d/common.sh.
 #
 # An age is an alarm only where a timer keeps it low; elsewhere somebody makes the backups, and is reminded.
 # shellcheck source=scripts/host/backup.d/common.sh
 . "$(dirname "$0")/backup.d/common.sh"
 UNITS=/etc/systemd/system
-HOUR=3600 DAY=86400
-
-age() { # SECONDS, as a person says it
-  if [ "$1" -lt $((2 * HOUR)) ]; then
-    echo "$(($1 / 60)) min"
-  elif [ "$1" -lt $((2 * DAY)) ]; then
-    echo "$(($1 / HOUR)) h"
-  else
-    echo "$(($1 / DAY)) days"
-  fi
-}
 
 # What `record` has written: $last and $last_detail of the last run, $good (unix seconds) and $good_detail of the last good one.
 look() { # NAME
@@ -72,17 +62,20 @@ copies() { # CHECK FOLDER STATE
 
 # Before the slot is lost: PostgreSQL drops what the receiver has not fetched beyond max_slot_wal_keep_size.
 receiver() {
-  if ! slot=$(
-    psql_in postgres 2>/dev/null <<'END'
+  if ! runs postgres-db; then
+    unknown "$why" wal
+    return
+  fi
+  if ! sql <<'END'
 SELECT s.active, coalesce(s.wal_status, 'lost'), coalesce(extract(epoch FROM now() - s.inactive_since)::bigint, 0),
        coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint, 0), k.setting::bigint * 1024 * 1024
 FROM pg_replication_slots s, pg_settings k WHERE s.slot_name = 'postgres_wal' AND k.name = 'max_slot_wal_keep_size';
 END
-  ); then
-    check wal unknown "PostgreSQL does not say how far the WAL receiver is"
+  then
+    unknown "PostgreSQL does not answer" wal
     return
   fi
-  running=$(docker container inspect --format '{{.State.Running}}' postgres-wal 2>/dev/null) || running=
+  slot=$answer
   IFS='|' read -r active status idle behind limit <<END
 $slot
 END
@@ -100,7 +93,7 @@ END
     check wal fail "PostgreSQL has no slot postgres_wal and keeps no WAL for the receiver; run make up"
   elif [ "$status" = lost ] || [ "$status" = unreserved ]; then
     check wal fail "slot postgres_wal is $status: WAL is missing between the base backups and now; run make up, then make backup"
-  elif [ "$running" != true ]; then
+  elif ! runs postgres-wal; then
     check wal fail "container postgres-wal does not run ($lag); run docker start postgres-wal, or make up"
   elif [ "$active" = t ]; then
     if [ "$last" = fail ]; then

@@ -105,11 +105,16 @@ seconds_since() { # UNIX SECONDS
 
 # --- base backups, in $bases, and PostgreSQL's programs that work on them, in a container named $client ---
 
-# In the background: a signal is acted on at once.
+# In the background: a signal is acted on at once. A drill's are marked, and have a small share of the processors.
 in_client() { # DOCKER'S AND THE PROGRAM'S ARGUMENTS
-  docker run --rm --name "$client" --network none --user 999:999 --cap-drop ALL \
+  docker run --rm --name "$client" ${mark:+--label "$mark" --cpu-shares 256} --network none --user 999:999 --cap-drop ALL \
     --security-opt no-new-privileges:true --security-opt label=disable "$@" 9>&- &
   wait $!
+}
+
+# What PostgreSQL runs as here, as Docker names it: amd64 or arm64.
+architecture() {
+  docker image inspect --format '{{.Architecture}}' "$POSTGRES_IMAGE" 2>/dev/null || docker version --format '{{.Server.Arch}}'
 }
 
 # Oldest first.
@@ -123,6 +128,14 @@ ids() {
 
 value() { # ID KEY
   sed -n "s/^$2=//p" "$bases/$1/info"
+}
+
+# The base and all that it builds on, the full one first; fails where one is missing.
+chain() { # ID
+  [ -f "$bases/$1/info" ] || return 1
+  of=$(value "$1" PARENT)
+  if [ -n "$of" ]; then chain "$of" || return 1; fi
+  echo "$1"
 }
 
 older() { # TEXT TEXT

@@ -107,6 +107,13 @@ superseded() { # DAYS WEEKS MONTHS RUN...
     }'
 }
 
+# The runs here that no rule keeps. Those from the future count by themselves: a clock that was wrong, then or now, takes no place
+# from what was made while it was right.
+outdated() { # RUN... that stay
+  runs | awk -v now="$now" '$0 "" <= now ""' | superseded "$KEEP_DAYS" "$KEEP_WEEKS" "$KEEP_MONTHS" "$@"
+  runs | awk -v now="$now" '$0 "" > now ""' | superseded "$KEEP_DAYS" "$KEEP_WEEKS" "$KEEP_MONTHS" "$@"
+}
+
 # --- Rows ---
 
 # What belongs to an extension comes with it.

@@ -77,7 +77,7 @@ segments() { # FOLDER TIMELINE FIRST
 slot() {
   psql_in postgres --field-separator=' ' <<'SQL'
 SELECT coalesce(wal_status, 'missing'), coalesce(active, false),
-  coalesce(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), coalesce(flush_lsn, restart_lsn)), 0)::bigint,
+  coalesce(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), coalesce(write_lsn, restart_lsn)), 0)::bigint,
   CASE WHEN safe_wal_size IS NULL THEN 100 ELSE safe_wal_size * 100 / greatest(pg_size_bytes(current_setting('max_slot_wal_keep_size')), 1) END
 FROM (VALUES ('postgres_wal')) AS wanted (name)
   LEFT JOIN pg_replication_slots ON slot_name = name LEFT JOIN pg_stat_replication ON pid = active_pid;
@@ -153,6 +153,11 @@ fi
 
 # Whoever was cut off while data changed places has left the platform down.
 [ ! -e "$srv/data/.postgres-swap" ] || "$apps/pitr.sh" settle 9>&- || :
+for service in postgres redis; do
+  for left in "$srv/data/.$service-exchange" "$srv/data/.$service-upgrade-stopped"; do
+    [ ! -e "$left" ] || "$apps/upgrade-$service.sh" settle 9>&- || :
+  done
+done
 for left in "$srv"/data/redis_before_*/.unproven; do
   [ ! -e "$left" ] || flock --nonblock "$locks/dumps" sh "$apps/restore-redis.sh" --clean-up "${left%/.unproven}" 9>&- || :
 done

@@ -1,9 +1,9 @@
 #!/bin/sh
-# redis-users.sh apply|check: the users of the running Redis are those of standard input, and no others.
+# redis-running.sh apply|check: the running Redis has the users of standard input, and no others, and its settings.
 #
-# Its first line is the AUTH command of user operator, each further one a user of users.acl: user NAME RULES; the last one is
-# `end`: a list that was cut off on the way would delete users. apply takes away what an earlier `up` has added beside: a
-# replaced password, a user who is no longer there, whose connections end.
+# Its first line is the AUTH command of user operator, each further one a user of users.acl: user NAME RULES, or a setting:
+# config NAME VALUE; the last one is `end`: a list that was cut off on the way would delete users. apply takes away what an
+# earlier `up` has added beside: a replaced password, a user who is no longer there, whose connections end.
 set -eu
 action=$1
 # A user who cannot log in, by whom the server says how it writes rules down: they compare as it writes them.
@@ -20,8 +20,9 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' HUP INT TERM
 cat >"$work/list"
 [ "$(tail -n 1 "$work/list")" = end ] ||
-  fail "the users of Redis could not be looked at or changed: their list was cut off on the way; run up again"
+  fail "the users and settings of Redis could not be looked at or changed: their list was cut off on the way; run up again"
 sed -n 's/^user //p' "$work/list" >"$work/users"
+sed -n 's/^config //p' "$work/list" >"$work/settings"
 
 # The output is looked at, since redis-cli exits with 0 whatever the server says.
 cli() { # commands on standard input
@@ -32,7 +33,7 @@ must() {
   answers=$(cli)
   wrong=$(printf '%s\n' "$answers" | grep -E '^(ERR|WRONGPASS|NOAUTH|NOPERM|Error|Could not)' | head -n 1) || :
   [ -z "$wrong" ] ||
-    fail "Redis refused a change of its users: $wrong; after a new saltKey, restart it with: docker restart redis-cache"
+    fail "Redis refused a change of its users or settings: $wrong; after a new saltKey, restart it with: docker restart redis-cache"
 }
 
 strangers() {
@@ -45,6 +46,9 @@ apply() {
   done <"$work/users" | must
   others=$(strangers)
   [ -z "$others" ] || printf '%s\n' "$others" | sed 's/.*/ACL DELUSER "&"/' | must
+  while read -r name value; do
+    printf 'CONFIG SET %s "%s"\n' "$name" "$value"
+  done <"$work/settings" | must
 }
 
 differing() {
@@ -63,6 +67,17 @@ differing() {
     }' "$work/users" -
 }
 
+# CONFIG GET answers with a setting's name and value, each on a line.
+differing_settings() {
+  while read -r name _; do
+    echo "CONFIG GET $name"
+  done <"$work/settings" >"$work/questions"
+  cli <"$work/questions" | sed 1d | awk '
+    FNR == NR { name = $1; wanted[name] = substr($0, length(name) + 2); next }
+    $0 in wanted && !waiting { name = $0; waiting = 1; next }
+    waiting { if ($0 != wanted[name]) print "Redis has " name " = " $0 ", not " wanted[name]; waiting = 0 }' "$work/settings" -
+}
+
 check() {
   if [ "$(docker container inspect --format '{{.State.Running}}' redis-cache 2>/dev/null)" != true ]; then
     echo "redis-cache is not running"
@@ -72,6 +87,7 @@ check() {
     differing
     echo "ACL DELUSER $SAMPLE" | must
     strangers | sed 's/.*/Redis user & is not of the platform/'
+    differing_settings
   fi
 }
 
@@ -79,5 +95,5 @@ cut -d ' ' -f 1 "$work/users" >"$work/names"
 case $action in
   apply) apply ;;
   check) check ;;
-  *) fail "usage: redis-users.sh apply|check" ;;
+  *) fail "usage: redis-running.sh apply|check" ;;
 esac

@@ -1,0 +1,47 @@
+"""What has failed, and what the containers had said until then, once more at the end of both halves (engine-halves.sh).
+
+A machine that runs the tests by itself may keep only the last part of what they print.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.engine.platform import CONTAINERS
+
+# Of the reason, and of what each container says.
+REASON_LINES, LOG_LINES, PATIENCE_SECONDS = 12, 6, 20
+
+
+def note(report: pytest.TestReport) -> None:
+    """Adds a failure to the file that CDP_TEST_FAILURES names, if it does."""
+    file = os.environ.get("CDP_TEST_FAILURES")
+    if not file:
+        return
+    reason = report.longreprtext.splitlines()[-REASON_LINES:]
+    lines = [f"{report.nodeid} ({report.when})", *(f"  {line}" for line in reason)]
+    for name in CONTAINERS:
+        lines += [f"  {name}: {line}" for line in _last_words(name)]
+    with Path(file).open("a", encoding="utf-8") as failures:
+        failures.write("\n".join([*lines, "", ""]))
+
+
+def _last_words(container: str) -> list[str]:
+    words = ["docker", "logs", "--timestamps", "--tail", str(LOG_LINES), container]
+    environment = {**os.environ, "DOCKER_HOST": os.environ["CDP_TEST_DOCKER_HOST"]}
+    try:
+        said = subprocess.run(
+            words,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as fault:
+        return [str(fault)]
+    return said.stdout.splitlines()

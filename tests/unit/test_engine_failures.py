@@ -1,0 +1,44 @@
+"""What the engine tests say once more at their end."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.engine import failures
+from tests.engine.platform import CONTAINERS
+
+
+def report(words: str) -> pytest.TestReport:
+    return pytest.TestReport("tests/engine/test_x.py::test_y", ("x", 1, ""), {}, "failed", words, "setup")
+
+
+def test_a_failure_is_noted_with_its_reason_and_what_the_containers_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(
+        "#!/bin/sh\nfor last; do :; done\necho \"out of $last\"\necho 'no such file' >&2\n", encoding="utf-8"
+    )
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("CDP_TEST_DOCKER_HOST", "unix:///nowhere")
+    monkeypatch.setenv("CDP_TEST_FAILURES", str(tmp_path / "noted"))
+    failures.note(report("a long way\n" * 40 + "E  it is not so"))
+    failures.note(report("another"))
+    first, second = (tmp_path / "noted").read_text(encoding="utf-8").rstrip().split("\n\n")
+    assert first.splitlines()[0] == "tests/engine/test_x.py::test_y (setup)"
+    assert first.count("a long way") == failures.REASON_LINES - 1
+    assert "  E  it is not so\n" in first
+    for container in CONTAINERS:
+        assert f"  {container}: out of {container}\n  {container}: no such file" in first
+    assert "  another\n" in second
+
+
+def test_a_docker_that_is_not_there_hides_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CDP_TEST_DOCKER_HOST", "unix:///nowhere")
+    monkeypatch.setenv("CDP_TEST_FAILURES", str(tmp_path / "noted"))
+    failures.note(report("E  it is not so"))
+    noted = (tmp_path / "noted").read_text(encoding="utf-8")
+    assert "it is not so" in noted
+    assert noted.count("No such file or directory: 'docker'") == len(CONTAINERS)
