@@ -443,9 +443,9 @@ class Settings(Model):
     def applications_fit(self) -> Self:
         applications = self.application_list
         faults = list(name_faults(applications))
+        taken = self.network.server_addresses
         for application in applications:
             address = application.settings.address
-            taken = self.network.server_addresses
             if address and not (self.network.has_free(address) and address not in taken):
                 faults.append(
                     f"applications.{application.name}.address {address} cannot be an application's; write one of subnet {self.network.subnet} "

@@ -27,13 +27,6 @@ def beside(
         platform.docker("rm", "--force", "--volumes", name)
 
 
-def address(platform: Platform, container: str) -> str:
-    """Where a container is on the platform's network."""
-    return platform.docker(
-        "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container
-    )
-
-
 def cpu_seconds(platform: Platform, container: str) -> float:
     """Processor time of a container so far, with that of processes which have ended (cgroup v2's cpu.stat, or v1's cpuacct.usage)."""
     pid = platform.docker("inspect", "--format", "{{.State.Pid}}", container)

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.containers import address, beside, cpu_seconds, image_of
+from tests.bench.containers import beside, cpu_seconds, image_of
 from tests.bench.figures import Figure
 from tests.engine.platform import Platform, canary
 
@@ -121,9 +121,9 @@ def _ways(platform: Platform) -> Iterator[list[Way]]:
             stdin=f"*:*:*:{LOGIN}:{password}\n",
         )
         ways = [
-            Way("direct", address(platform, "postgres-db"), 5432, ("postgres-db",)),
-            Way("our PgBouncer", address(platform, "pgbouncer"), 6432, ("postgres-db", "pgbouncer")),
-            Way("PgBouncer's defaults", address(platform, UNTOUCHED), 6432, ("postgres-db", UNTOUCHED)),
+            Way("direct", platform.address("postgres-db"), 5432, ("postgres-db",)),
+            Way("our PgBouncer", platform.address("pgbouncer"), 6432, ("postgres-db", "pgbouncer")),
+            Way("PgBouncer's defaults", platform.address(UNTOUCHED), 6432, ("postgres-db", UNTOUCHED)),
         ]
         direct = ways[0]
         platform.docker(

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 from components.application_settings import Application, ApplicationSettings, RedisAccess
 from components.render.redis import application_user
-from tests.bench.containers import address, beside, cpu_seconds, image_of
+from tests.bench.containers import beside, cpu_seconds, image_of
 from tests.bench.figures import Figure
 from tests.engine.platform import Platform
 
@@ -71,7 +71,7 @@ def _clear(platform: Platform) -> None:
 def _benchmark(platform: Platform, server: str, login: tuple[str, ...], kind: str) -> float:
     command, at_a_time = KINDS[kind]
     said = platform.docker(
-        *("exec", CLIENT, "redis-benchmark", "--csv", "-h", address(platform, server), *login),
+        *("exec", CLIENT, "redis-benchmark", "--csv", "-h", platform.address(server), *login),
         *(
             "-c",
             str(CLIENTS),

@@ -221,6 +221,11 @@ class Platform:
         """The output of one docker command."""
         return self.run(["docker", *words], stdin=stdin).stdout.strip()
 
+    def address(self, container: str) -> str:
+        """Where a container is on the platform's network."""
+        where = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        return self.docker("inspect", "--format", where, container)
+
     def compose(self, *words: str) -> str:
         """docker compose as the manual types it."""
         ran = subprocess.run(

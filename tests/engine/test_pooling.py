@@ -40,13 +40,8 @@ def _over_the_socket(
     return ran.returncode, ran.stdout + ran.stderr
 
 
-def _addresses(platform: Platform, *containers: str) -> list[str]:
-    where = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-    return platform.docker("inspect", "--format", where, *containers).split()
-
-
 def test_pools_are_over_the_socket_but_for_a_weak_password(running: Platform) -> None:
-    (pooler,) = _addresses(running, "pgbouncer")
+    pooler = running.address("pgbouncer")
     found: dict[str, str | None] = {}
     with accounts(running) as every:
         for name, account in every.items():
@@ -108,7 +103,7 @@ def test_pgbouncer_can_put_nothing_in_the_socket_s_place(running: Platform) -> N
 
 def test_a_server_that_comes_back_after_others_is_where_it_was(platform: Platform) -> None:
     """Docker gives the first that comes the first address that is free, and PgBouncer may remember a name's for ten minutes."""
-    before = _addresses(platform, *SERVERS)
+    before = [platform.address(server) for server in SERVERS]
     with platform.connect() as client:
         client.execute("SELECT 1")
     platform.docker("stop", "postgres-wal", *SERVERS[:2])
@@ -116,7 +111,7 @@ def test_a_server_that_comes_back_after_others_is_where_it_was(platform: Platfor
     for name in reversed(SERVERS[:2]):
         platform.docker("start", name)
     until(lambda: _served(platform), seconds=15, what="PgBouncer serves again")
-    assert _addresses(platform, *SERVERS) == before
+    assert [platform.address(server) for server in SERVERS] == before
 
 
 def _served(platform: Platform) -> bool:
