@@ -99,7 +99,7 @@ engine-tests: venv ## Only the tests on real engines (ARGS='-k compose')
 
 test: check engine-tests ## Every test: check, then the tests on real engines (minutes)
 
-bench: venv ## Measure what is promised of speed, into docs/benchmarks (20 minutes; BENCH_GROUPS=redis,backups BENCH_ROUNDS=3)
+bench: venv ## Measure what is promised of speed, into docs/benchmarks (50 minutes; BENCH_GROUPS=redis,backups BENCH_ROUNDS=3)
 	@CDP_TEST_MODULE=tests.bench sh scripts/workstation/engine-tests.sh
 
 lock: ## Write requirements.lock anew from pyproject.toml
