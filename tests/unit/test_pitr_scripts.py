@@ -74,6 +74,7 @@ class Backups(Host):
         slot: str = "reserved t 0 100",
         timeline: int = 1,
         first: int = 3,
+        last: int | None = None,
         basebackup: str = "true",
         verify: str = "true",
         last_commit: str = "0/5000000 2026-11-25 12:00:00.000000",
@@ -92,7 +93,7 @@ case "$*" in
       *safe_wal_size*) echo '{slot}' ;;
       *pg_control_system*) echo {SYSTEM} {timeline} {slot.split()[0]} ;;
       *pg_snapshot_xmax*) echo 900 ;;
-      *restart_lsn*) echo t ;;
+      *"pg_walfile_name('0/3000100'::pg_lsn - 1)"*) echo {seg(last or first, timeline)} ;;
       *pg_is_in_recovery*) echo t ;;
       *pg_create_restore_point*) printf 'here\\t0/4000000\\t2026-11-25 12:00:00+00\\n' ;;
     esac ;;
@@ -155,6 +156,7 @@ def host(tmp_path: Path) -> Backups:
 
 
 def test_whole_segments_are_gzipped_and_nothing_else(host: Backups) -> None:
+    host.postgres(last=5)
     partial, named = f"{seg(6)}.partial", "points.tsv"
     host.segments(seg(4), seg(5), f"past/{seg(3)}", partial, "00000002.history", named)
     # A run that was killed: between two names, and half-way.
@@ -356,11 +358,26 @@ def test_what_failed_leaves_nothing(host: Backups, answers: dict[str, Any], sent
 
 
 def test_a_base_without_its_wal_is_none(host: Backups) -> None:
+    host.postgres(last=5)
     host.segments(seg(5))
     ran = host.run(host.installed("backup.d/base.sh"))
     assert ran.returncode == 1
     assert "the WAL of the base backup has a gap" in ran.stderr
     assert host.bases() == []
+
+
+def test_its_last_segment_is_waited_for_until_it_is_whole(host: Backups) -> None:
+    host.segments(seg(3), f"{seg(4)}.partial")
+    host.postgres(last=4)
+    base = host.installed("backup.d/base.sh")
+    refused = host.refused(base)
+    assert "the WAL of the base backup (up to 0/3000100) was not received within a minute" in refused
+    assert host.bases() == []
+    # It comes while base.sh waits; before it looks again, wal.sh has gzipped it.
+    (host.wal / f"{seg(4)}.partial").unlink()
+    host.stand_in("sleep", f"touch {shlex.quote(str(host.wal / f'{seg(4)}.gz'))}")
+    host.must(base)
+    assert len(host.bases()) == 1
 
 
 # Age in days and kind, oldest first; i builds on what is before it. Kept are the last so many and the new one.
