@@ -367,28 +367,3 @@ def test_redis_comes_back(platform: Platform, backups: Backups, run: Path) -> No
     assert {(p.stat().st_uid, p.stat().st_gid) for p in (data / "redis").rglob("*")} == {(999, 999)}
     (kept,) = data.glob("redis_before_*")
     shutil.rmtree(kept)
-
-
-GIGABYTE = 1_000_000_000
-# Half of it compresses, as text does.
-LARGE = """
-    CREATE TABLE pages AS SELECT row AS id, (SELECT string_agg(md5(row::text || n), '') FROM generate_series(1, 32) AS n) AS page
-      FROM generate_series(1, 1000000) AS row;
-    ALTER TABLE pages ADD PRIMARY KEY (id);"""
-SUM = "SELECT count(*), md5(string_agg(md5(page), '' ORDER BY id)) FROM pages"
-
-
-def test_a_gigabyte_comes_back(backups: Backups) -> None:
-    backups.create("large", LARGE)
-    try:
-        assert int(backups.platform.psql("SELECT pg_database_size('large')")) > GIGABYTE
-        before = backups.platform.psql(SUM, database="large")
-        began = time.monotonic()
-        backups.must("backup.sh", "--dumps")
-        dumped = time.monotonic()
-        backups.must("restore.sh", "large", "latest", "--into", "large_again")
-        print(f"1 GB: dumped in {dumped - began:.0f} s, restored in {time.monotonic() - dumped:.0f} s")
-        assert backups.platform.psql(SUM, database="large_again") == before
-    finally:
-        backups.drop_all("large%")
-        shutil.rmtree(backups.runs()[-1])

@@ -16,8 +16,6 @@ from components.render.redis import reload_commands, users
 from tests.engine import outside_client
 from tests.engine.platform import CHECKOUT, SERVERS, Platform
 
-pytestmark = pytest.mark.late
-
 ADDRESS, NAME = "10.77.0.1", "db.example"
 # Both reach the published address; only the first is in clientCidrs.
 CLIENT, STRANGER = "10.77.0.2", "10.78.0.2"

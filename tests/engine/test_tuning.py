@@ -20,8 +20,6 @@ from components.settings import Settings
 from components.tuning import kib
 from tests.engine.platform import Platform, until
 
-pytestmark = pytest.mark.late
-
 Docker = Callable[..., str]
 
 # Processors and GiB; the last is more than this workstation has, so its values are only read.

@@ -4,6 +4,7 @@ the data move to it, and back.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -221,6 +222,33 @@ def filled(platform: Platform) -> Platform:
 def _healthy(platform: Platform) -> None:
     for container in CONTAINERS:
         until(lambda name=container: platform.healthy(name), seconds=120, what=f"{container} healthy")
+
+
+def test_a_rehearsal_leaves_all_as_it_is(filled: Platform, majors: Path) -> None:
+    platform, image = filled, _image(majors, "postgres")
+
+    def everything() -> tuple[str, dict[str, str], list[str], str]:
+        files = sorted(path.name for path in (platform.srv / "data").iterdir())
+        return (
+            _rows(platform),
+            platform.ids(),
+            files,
+            platform.docker("ps", "--all", "--format", "{{.Names}}"),
+        )
+
+    before = everything()
+    said = _script(platform, "postgres", "rehearse", image)
+    assert re.search(r"the rehearsal went well: from PostgreSQL 17 to 18 in \d+ s", said), said
+    assert everything() == before
+    # What pg_upgrade does not take is named, with its table, before anything is stopped.
+    platform.psql("CREATE TABLE not_taken (program regproc)", "librarian")
+    try:
+        ran = platform.run([str(platform.srv / "apps/upgrade-postgres.sh"), "rehearse", image], check=False)
+    finally:
+        platform.psql("DROP TABLE not_taken", "librarian")
+    assert ran.returncode
+    assert "not_taken.program" in ran.stdout + ran.stderr
+    assert everything() == before
 
 
 def test_the_next_major_version_and_back(
