@@ -15,7 +15,7 @@ TITLES = {
     "applications": "The program itself, beside an empty one",
 }
 # Where a page beside this one says what was looked at, and why a goal is not reached: NAME.md.
-EXPLAINED = ("pooling", "tuned", "redis", "applications")
+EXPLAINED = ("pooling", "tuned", "redis", "backups", "applications")
 HEAD = """# Benchmarks
 
 Written by `make bench`; the figures are in [figures.json](figures.json). Rows that are compared were measured alternately, round by round, on the same
