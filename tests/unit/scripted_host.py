@@ -79,7 +79,7 @@ class Host:
 
 
 def wait_for(path: Path) -> None:
-    for _ in range(500):
+    for _ in range(2000):
         if path.exists():
             return
         time.sleep(0.01)

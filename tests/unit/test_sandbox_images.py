@@ -13,7 +13,7 @@ import subprocess
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -357,12 +357,22 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def until(holds: Callable[[], bool]) -> None:
+    """Waits for what the kernel, or a process that was just started, does in its own time."""
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def supervised(tmp_path: Path) -> Iterator[Supervised]:
     """A supervised `sleep`, started with a secret in the environment."""
     program = Supervised(tmp_path)
     program.call("start", "sleep", "600", PULUMI_CONFIG_PASSPHRASE="canary")
-    program.wait_for_another(0)
+    pid = program.wait_for_another(0)
+    # It is on record from its fork on, when it still has the supervisor's files.
+    until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
     yield program
     program.call("stop", "5")
 
@@ -384,8 +394,9 @@ def test_a_supervised_program_ends_with_stop(supervised: Supervised) -> None:
 
 
 def test_a_program_without_its_supervisor_is_adopted(supervised: Supervised) -> None:
-    pid = supervised.pid()
-    os.kill(supervised.pid("supervisor"), signal.SIGKILL)
+    pid, supervisor = supervised.pid(), supervised.pid("supervisor")
+    os.kill(supervisor, signal.SIGKILL)
+    until(lambda: not is_alive(supervisor))  # kill does not wait
     assert supervised.call("status", check=False) == 2
     supervised.call("start", "sleep", "600")
     assert supervised.pid() == pid

@@ -174,7 +174,7 @@ def test_cancel_ends_a_command_with_its_children(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(ProviderError, match="signal: killed"):
         asyncio.run(scenario())
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("turns", range(6))
@@ -191,7 +191,7 @@ def test_cancel_ends_a_command_that_is_just_being_started(turns: int) -> None:
     started = time.monotonic()
     with pytest.raises(ProviderError, match=r"signal: killed|context canceled"):
         asyncio.run(scenario())
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_the_function_runs_at_once_and_refuses_what_only_the_resource_has() -> None:

@@ -331,7 +331,7 @@ def test_nobody_is_waited_for_for_long(played: Played, who: str) -> None:
         played.instead[who] = "exec sleep 60"
     begun = time.monotonic()
     states = played.states()
-    assert time.monotonic() - begun < 12
+    assert time.monotonic() - begun < 40
     first = {"docker": "docker", "sql": "postgres", "pools": "pools", "redis": "redis"}[who]
     assert states[first] == "fail"
     assert states["disk"] == "ok"

@@ -88,5 +88,5 @@ def test_a_plugin_that_outlives_a_killed_pulumi_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(run_pulumi, "PLUGIN_SECONDS", 0.2)
     began = time.monotonic()
-    assert run(tmp_path, "sleep 3 & kill -9 $$") == -9
-    assert time.monotonic() - began < 2
+    assert run(tmp_path, "sleep 30 & kill -9 $$") == -9
+    assert time.monotonic() - began < 15

@@ -117,7 +117,7 @@ def test_a_host_that_hangs_is_not_waited_for(
     fake.says("exec sleep 60")
     begun = time.monotonic()
     code, said, _ = run()
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 40
     assert code == 1
     assert "the host has not answered within 1 s" in said
 
