@@ -45,14 +45,6 @@ clean_up() {
   rm -rf "$fresh" "$work" "${backups:?}/$fresh_name"
 }
 
-# Ends in what was before, however this run ends: by its own trap, and where that cannot be by a process that waits for its lock.
-protect() {
-  trap finish EXIT
-  trap 'exit 130' HUP INT TERM
-  # shellcheck disable=SC2119 # without arguments
-  guard 4>&- 5>&- 6>&-
-}
-
 # --- The upgrade of a folder ---
 
 # Sets image, from and to.
@@ -304,36 +296,18 @@ back() {
   echo "what was written since is in $srv/data/postgres-$from-left, and in the dumps of $dumps"
 }
 
-drop() {
-  found=
-  for folder in "$srv"/data/postgres-[1-9]* "$backups"/postgres-[1-9]*; do
-    case ${folder##*/} in *[!a-z0-9-]*) continue ;; esac
-    [ -d "$folder" ] || continue
-    rm -rf "$folder"
-    found="$found $folder"
-  done
-  [ -n "$found" ] || fail "there are no data of another version"
-  say "removed:$found"
-}
-
-settle() {
-  [ -e "$exchanging" ] || [ -e "$stopped" ] || return 0
-  clean_up
-  say "an upgrade was cut off: PostgreSQL's data are those from before it"
-}
-
 begin() { # IMAGE
   lock upgrade-postgres
-  settle
+  settle PostgreSQL
   read_versions "$1"
 }
 
 case $#,${1:-},${3:-} in
-  1,--clean-up,) settle ;;
+  1,--clean-up,) settle PostgreSQL ;;
   1,settle,)
     lock upgrade-postgres
     only_one
-    settle
+    settle PostgreSQL
     ;;
   1,finish,)
     lock upgrade-postgres
@@ -356,8 +330,8 @@ case $#,${1:-},${3:-} in
   2,drop,)
     [ "$2" = --yes ] || usage
     lock upgrade-postgres
-    settle
-    drop
+    settle PostgreSQL
+    drop postgres
     ;;
   2,switch, | 2,back,) fail "PostgreSQL would be stopped, and nothing was begun: say $1 IMAGE --yes" ;;
   *) usage ;;

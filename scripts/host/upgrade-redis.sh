@@ -39,14 +39,6 @@ clean_up() {
   rm -rf "$fresh"
 }
 
-# Ends in what was before, however this run ends: by its own trap, and where that cannot be by a process that waits for its lock.
-protect() {
-  trap finish EXIT
-  trap 'exit 130' HUP INT TERM
-  # shellcheck disable=SC2119 # without arguments
-  guard
-}
-
 # Sets from, as whoever wrote the data says in their first bytes, and to.
 read_versions() { # IMAGE
   image=$1
@@ -141,35 +133,18 @@ back() {
   echo "what was written since is in $srv/data/redis-$from-left"
 }
 
-drop() {
-  found=
-  for folder in "$srv"/data/redis-[1-9]*; do
-    [ -d "$folder" ] || continue
-    rm -rf "$folder"
-    found="$found $folder"
-  done
-  [ -n "$found" ] || fail "there are no data of another version"
-  say "removed:$found"
-}
-
-settle() {
-  [ -e "$exchanging" ] || [ -e "$stopped" ] || return 0
-  clean_up
-  say "an upgrade was cut off: Redis' data are those from before it"
-}
-
 begin() { # IMAGE
   lock upgrade-redis
-  settle
+  settle Redis
   read_versions "$1"
 }
 
 case $#,${1:-},${3:-} in
-  1,--clean-up,) settle ;;
+  1,--clean-up,) settle Redis ;;
   1,settle,)
     lock upgrade-redis
     only_one
-    settle
+    settle Redis
     ;;
   3,switch,--yes)
     begin "$2"
@@ -182,8 +157,8 @@ case $#,${1:-},${3:-} in
   2,drop,)
     [ "$2" = --yes ] || usage
     lock upgrade-redis
-    settle
-    drop
+    settle Redis
+    drop redis
     ;;
   2,switch, | 2,back,) fail "Redis would be stopped, and nothing was begun: say $1 IMAGE --yes" ;;
   *) usage ;;

@@ -33,6 +33,13 @@ GOLDEN = ROOT / "tests" / "golden"
 hypothesis_settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
 hypothesis_settings.load_profile("repeatable")
 
+
+@pytest.fixture(autouse=True, scope="session")
+def _temporary_files(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Scripts that tests kill leave theirs behind: where pytest clears up."""
+    os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("tmp"))
+
+
 # Each starts with a word that is found nowhere else, and goes on with what quoting has to deal with.
 CANARIES = {
     "postgresPassword": "canary-postgres-4e1b \\ \"$HOME # it's =",

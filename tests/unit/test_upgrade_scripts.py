@@ -367,15 +367,20 @@ def test_only_what_is_kept_of_other_versions_is_dropped(installed: Host) -> None
         "data/postgres-18-left",
         "backups/postgres-17/wal",
         "data/redis-7.2",
+        "data/redis-8.0-left",
         "data/postgres-pitr",
+        "data/postgres-17.copy",
+        "data/redis-7.2 of mine",
     ):
         (installed.srv / folder).mkdir(parents=True)
     assert "removed:" in installed.must(installed.srv / "apps/upgrade-postgres.sh", "drop", "--yes")
     assert "removed:" in installed.must(installed.srv / "apps/upgrade-redis.sh", "drop", "--yes")
     assert sorted(path.name for path in (installed.srv / "data").iterdir()) == [
         "postgres",
+        "postgres-17.copy",
         "postgres-pitr",
         "redis",
+        "redis-7.2 of mine",
     ]
     assert list((installed.srv / "backups").iterdir()) == []
 
@@ -389,7 +394,7 @@ def test_a_switch_that_was_cut_off_is_taken_back(installed: Host) -> None:
     (data / ".postgres-exchange").write_text("postgres-17 .postgres-upgrade\n")
     (data / ".postgres-upgrade").mkdir()
     said = installed.must(installed.srv / "apps/upgrade-postgres.sh", "settle")
-    assert "PostgreSQL's data are those from before it" in said
+    assert "the data of PostgreSQL are those from before it" in said
     assert sorted(path.name for path in data.iterdir()) == ["postgres", "redis"]
     assert (data / "postgres/PG_VERSION").read_text() == "17\n"
     started = [call[1] for call in installed.calls("docker") if call[0] == "start"]

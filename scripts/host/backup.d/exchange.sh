@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# shellcheck disable=SC2154 # $srv and $backups are common.sh's
+# shellcheck disable=SC2154 # $srv and $backups are common.sh's, $exchanging and $stopped the script's
 # What the scripts of major upgrades share: data of one version and of another change places, wholly or not at all.
 #
 # A set of folders has a name, such as postgres-17: data/NAME, and for PostgreSQL backups/NAME/base and /wal, since base backups and
@@ -13,6 +13,37 @@ finish() {
   clean_up
   unguard
   exit "$status"
+}
+
+# Ends in what was before, however this run ends: by its own trap, and where that cannot be by a process that waits for its lock.
+protect() {
+  trap finish EXIT
+  trap 'exit 130' HUP INT TERM
+  # Without the locks on base backups and WAL, where this run has them.
+  # shellcheck disable=SC2119 # without arguments
+  guard 4>&- 5>&- 6>&-
+}
+
+# What a run before this one has begun is taken back.
+settle() { # TITLE
+  [ -e "$exchanging" ] || [ -e "$stopped" ] || return 0
+  clean_up
+  say "an upgrade was cut off: the data of $1 are those from before it"
+}
+
+# Removes the sets that are not in use.
+drop() { # SERVICE
+  found=
+  for folder in "$srv/data/$1"-[1-9]* "$backups/$1"-[1-9]*; do
+    version=${folder##*/"$1"-}
+    # Nobody else's, such as postgres-17.copy.
+    case ${version%-left} in *[!0-9.]*) continue ;; esac
+    [ -d "$folder" ] || continue
+    rm -rf "$folder"
+    found="$found $folder"
+  done
+  [ -n "$found" ] || fail "there are no data of another version"
+  say "removed:$found"
 }
 
 # The places of a service's set: where it is in use, and where it is by its name.
