@@ -97,7 +97,7 @@ unit: venv ## Only the unit tests
 engine-tests: venv ## Only the tests on real engines (ARGS='-k compose')
 	@sh scripts/workstation/engine-$(if $(ARGS),tests,halves).sh $(ARGS)
 
-test: check engine-tests ## Every test: check, then the tests on real engines (minutes)
+test: check engine-tests ## Every test: check, then the tests on real engines (an hour on two cores)
 
 bench: venv ## Measure what is promised of speed, into docs/benchmarks (50 minutes; BENCH_GROUPS=redis,backups BENCH_ROUNDS=3)
 	@CDP_TEST_MODULE=tests.bench sh scripts/workstation/engine-tests.sh

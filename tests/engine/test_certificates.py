@@ -28,6 +28,8 @@ def host(tmp_path: Path) -> Host:
     """A host with the platform's folders, on which nobody needs to be root."""
     assert shutil.which("openssl"), "the tests need the program openssl, as the hosts do: install its package"
     made = Host(tmp_path)
+    # Runs that are killed leave their files there.
+    made.environment["TMPDIR"] = str(tmp_path)
     made.stand_in("chown")
     for folder in SERVERS.values():
         (made.srv / "config" / folder).mkdir(parents=True)

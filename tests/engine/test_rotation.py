@@ -147,8 +147,17 @@ def test_the_gap_of_an_old_connection_that_needs_another_one_to_postgresql(
     with account.connect() as old:
         old.execute("SELECT 1")
         _new_passwords(platform)
-        mine = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{account.login}'"
+        mine = (
+            f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = '{account.login}'"
+        )
         platform.psql(mine)
+        # Else the old client may yet be given one of them, and told of its end.
+        servers = [str(platform.srv / "apps/pooler.sh"), "show", "servers"]
+        until(
+            lambda: account.login not in platform.run(servers).stdout,
+            seconds=10,
+            what="the pooler knows that its connections have ended",
+        )
         begin = time.monotonic()
         assert not served(lambda: nullcontext(old))
         until(lambda: served(account.connect), seconds=10, what="a client with the new password is served")
