@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from tests.bench.containers import beside, image_of
 from tests.bench.figures import Figure
-from tests.engine.platform import Platform, until
+from tests.engine.platform import Platform
+from tests.waiting import until
 
 GROUP = "tuned"
 DEFAULTS = "bench-postgres"

@@ -13,7 +13,8 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from tests.engine.platform import PATIENCE_SECONDS, Platform, until
+from tests.engine.platform import PATIENCE_SECONDS, Platform
+from tests.waiting import until
 
 # Each value of each row of each table, and the large objects.
 FINGERPRINT = """

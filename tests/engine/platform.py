@@ -5,8 +5,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,8 @@ import psycopg
 import redis
 import yaml
 from pulumi import automation
+
+from tests.waiting import until
 
 CHECKOUT = Path(__file__).parents[2]
 PROJECT = "central-data-platform"
@@ -311,14 +312,6 @@ class Platform:
             ["docker", "network", "rm", PROJECT], env=self.environment, capture_output=True, check=False
         )
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def until(true: Callable[[], bool], *, seconds: float, what: str) -> None:
-    """Wait for something, or fail by its name."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.2)
 
 
 def works(platform: Platform) -> None:

@@ -17,7 +17,8 @@ import yaml
 
 from sandbox.machine.names import LABEL
 from scripts.workstation import plugins
-from tests.engine.platform import CHECKOUT, PATIENCE_SECONDS, Platform, until
+from tests.engine.platform import CHECKOUT, PATIENCE_SECONDS, Platform
+from tests.waiting import until
 
 TEMPLATE = CHECKOUT / "sandbox" / "prod-sim" / "Pulumi.prod-sim.yaml"
 PORTS = {"postgres": 5432, "pgbouncer": 6432, "redis": 6379}

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.engine.platform import Platform, canary, until
+from tests.engine.platform import Platform, canary
+from tests.waiting import until
 
 ADDRESS = canary()
 LONG_AGO = 40 * 3600

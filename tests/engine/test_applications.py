@@ -11,7 +11,8 @@ import pytest
 from psycopg import errors
 
 from tests.engine.applications import Account, accounts
-from tests.engine.platform import PROJECT, Platform, until
+from tests.engine.platform import PROJECT, Platform
+from tests.waiting import until
 
 NAMES = ("librarian", "reporting", "trading-app")
 both_ways = pytest.mark.parametrize("pooled", [True, False], ids=["pooler", "direct"])

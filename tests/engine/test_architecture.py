@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.engine.backups import CONTENT, FINGERPRINT, Backups, encoded
-from tests.engine.platform import CHECKOUT, PATIENCE_SECONDS, Platform, until
+from tests.engine.platform import CHECKOUT, PATIENCE_SECONDS, Platform
+from tests.waiting import until
 
 OUTSIDE = ["nsenter", f"--net={os.environ.get('CDP_TEST_OUTSIDE', '/proc/self/ns/net')}"]
 NAME = 'it\'s "elsewhere"/ünï %41\\x'

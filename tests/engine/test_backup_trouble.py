@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.engine.backups import Backups
-from tests.engine.platform import Platform, until
+from tests.engine.platform import Platform
+from tests.waiting import until
 
 MEGABYTE = 2**20
 DAY = 86_400

@@ -19,7 +19,8 @@ from psycopg import sql
 
 from tests.engine.applications import Account
 from tests.engine.backups import CONTENT, Backups, encoded
-from tests.engine.platform import Platform, until
+from tests.engine.platform import Platform
+from tests.waiting import until
 
 LONGEST = "nämé " * 9
 ODD = ('it\'s "odd"/ünï %41\\x', "-dash", LONGEST)

@@ -12,7 +12,8 @@ import pytest
 
 from tests.engine.backups import kill
 from tests.engine.object_store import OffSite, off_site
-from tests.engine.platform import CONTAINERS, Platform, until
+from tests.engine.platform import CONTAINERS, Platform
+from tests.waiting import until
 
 QUERIES = [
     ("librarian", "librarian", "SELECT count(*) = 500 AND current_user = 'librarian_owner' FROM drilled"),

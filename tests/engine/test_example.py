@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.engine.example import CONTAINER, DEPLOY, NAME, SOURCE, Borrower, Deployed, ask, deployed
-from tests.engine.platform import CHECKOUT, Platform, until
+from tests.engine.platform import CHECKOUT, Platform
+from tests.waiting import until
 
 # The one place with a way out of the tests' network namespace.
 OUTSIDE = ["nsenter", f"--net={os.environ.get('CDP_TEST_OUTSIDE', '/proc/self/ns/net')}"]

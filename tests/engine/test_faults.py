@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from pulumi import automation
 
-from tests.engine.platform import CONTAINERS, Platform, until, works
+from tests.engine.platform import CONTAINERS, Platform, works
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("container", CONTAINERS)

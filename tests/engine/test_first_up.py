@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from pulumi import automation
 
-from tests.engine.platform import Platform, until, works
+from tests.engine.platform import Platform, works
+from tests.waiting import until
 
 pytestmark = pytest.mark.fresh
 

@@ -15,7 +15,8 @@ from redis.exceptions import NoPermissionError
 
 from components.render.monitoring import DASHBOARDS, ROLE, RULES, redis_password
 from tests.engine.monitored import MONITORS, Monitored, with_stand_ins
-from tests.engine.platform import CHECKOUT, until, works
+from tests.engine.platform import CHECKOUT, works
+from tests.waiting import until
 
 pytestmark = pytest.mark.fresh
 

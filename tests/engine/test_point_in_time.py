@@ -12,7 +12,8 @@ from signal import SIGKILL, SIGTERM
 import psycopg
 import pytest
 
-from tests.engine.platform import Platform, until
+from tests.engine.platform import Platform
+from tests.waiting import until
 
 # The most that a loss of the whole data directory may cost.
 LOSS_SECONDS = 5

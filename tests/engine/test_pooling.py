@@ -6,7 +6,8 @@ import psycopg
 import pytest
 
 from tests.engine.applications import NOT_LET_IN, accounts
-from tests.engine.platform import SERVERS, Platform, until
+from tests.engine.platform import SERVERS, Platform
+from tests.waiting import until
 
 POOLER_UID = "1001"
 WEAK = "trading-app"

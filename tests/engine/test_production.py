@@ -14,8 +14,9 @@ import pytest
 import redis
 from pulumi import automation
 
-from tests.engine.platform import Run, until
+from tests.engine.platform import Run
 from tests.engine.production import Production, serves
+from tests.waiting import until
 
 pytestmark = pytest.mark.fresh
 

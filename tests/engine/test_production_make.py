@@ -13,7 +13,7 @@ import pytest
 
 from sandbox.machine.names import LABEL
 from tests.engine.clone import Clone, clean_clone
-from tests.engine.platform import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.fresh
 

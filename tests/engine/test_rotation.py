@@ -10,8 +10,9 @@ import psycopg
 import pytest
 
 from tests.engine.applications import Account
-from tests.engine.platform import CONTAINERS, Platform, canary, until
+from tests.engine.platform import CONTAINERS, Platform, canary
 from tests.engine.rotating_client import Client, Holder, Load, Reader, Store, Stubborn
+from tests.waiting import until
 
 NAME = "librarian"
 STORES = {"pooler": "DATABASE_URL", "direct": "DATABASE_DIRECT_URL", "redis": "REDIS_URL"}

@@ -22,7 +22,8 @@ from scripts.workstation import run_pulumi
 from scripts.workstation.session import Session
 from scripts.workstation.trouble import Trouble
 from tests.engine.object_store import REGION, ObjectStore, object_store
-from tests.engine.platform import CHECKOUT, PATIENCE_SECONDS, PROJECT, canary, until
+from tests.engine.platform import CHECKOUT, PATIENCE_SECONDS, PROJECT, canary
+from tests.waiting import until
 
 pytestmark = pytest.mark.late
 

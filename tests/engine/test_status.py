@@ -12,7 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.engine.platform import SERVERS, Platform, until
+from tests.engine.platform import SERVERS, Platform
+from tests.waiting import until
 
 pytestmark = pytest.mark.late
 

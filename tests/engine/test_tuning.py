@@ -18,7 +18,8 @@ from components.render.postgres import parameters, postgresql_conf
 from components.render.redis import redis_conf, running_settings
 from components.settings import Settings
 from components.tuning import kib
-from tests.engine.platform import Platform, until
+from tests.engine.platform import Platform
+from tests.waiting import until
 
 Docker = Callable[..., str]
 

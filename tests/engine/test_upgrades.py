@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from pulumi import automation
 
-from tests.engine.platform import CHECKOUT, CONTAINERS, Platform, until
+from tests.engine.platform import CHECKOUT, CONTAINERS, Platform
 from tests.engine.steady_client import DATABASE, TABLE, SteadyRedis, SteadySql, errors, longest, working
+from tests.waiting import until
 
 pytestmark = pytest.mark.late
 

@@ -13,7 +13,7 @@ import subprocess
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from sandbox.images import oci
+from tests.waiting import is_alive, until
 
 IMAGES = Path(oci.__file__).parent
 SUPERVISE = IMAGES.parent / "docker" / "supervise.sh"
@@ -349,22 +350,6 @@ class Supervised:
         return self.pid()
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):  # the second: it ended between opening and reading
-        return False
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Waits for what the kernel, or a process that was just started, does in its own time."""
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.fixture
 def supervised(tmp_path: Path) -> Iterator[Supervised]:
     """A supervised `sleep`, started with a secret in the environment."""
@@ -372,7 +357,9 @@ def supervised(tmp_path: Path) -> Iterator[Supervised]:
     program.call("start", "sleep", "600", PULUMI_CONFIG_PASSPHRASE="canary")
     pid = program.wait_for_another(0)
     # It is on record from its fork on, when it still has the supervisor's files.
-    until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
+    until(
+        lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n", seconds=10, what="the program itself runs"
+    )
     yield program
     program.call("stop", "5")
 
@@ -396,7 +383,8 @@ def test_a_supervised_program_ends_with_stop(supervised: Supervised) -> None:
 def test_a_program_without_its_supervisor_is_adopted(supervised: Supervised) -> None:
     pid, supervisor = supervised.pid(), supervised.pid("supervisor")
     os.kill(supervisor, signal.SIGKILL)
-    until(lambda: not is_alive(supervisor))  # kill does not wait
+    # kill does not wait.
+    until(lambda: not is_alive(supervisor), seconds=10, what="the supervisor has ended")
     assert supervised.call("status", check=False) == 2
     supervised.call("start", "sleep", "600")
     assert supervised.pid() == pid

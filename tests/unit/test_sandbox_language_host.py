@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from google.protobuf import empty_pb2
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
 from scripts.workstation import plugins
+from tests.waiting import is_alive, until
 
 HOST = Path(__file__).parents[2] / "sandbox/toolchain/language-python/host.py"
 # In the place of the SDK's program, which would want an engine.
@@ -168,23 +168,15 @@ def test_a_plugins_words_and_end_are_handed_on(host: Host) -> None:
 SLEEPER = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
 
 
-def gone(pid: int) -> bool:
-    for _ in range(100):
-        try:
-            status = Path(f"/proc/{pid}/stat").read_text()
-        except (FileNotFoundError, ProcessLookupError):  # the second: it ended between opening and reading
-            return True
-        if status.rpartition(")")[2].split()[0] == "Z":
-            return True
-        time.sleep(0.05)
-    return False
+def wait_for_end(pid: int) -> None:
+    until(lambda: not is_alive(pid), seconds=5, what="the plugin has ended")
 
 
 def test_a_plugin_ends_with_its_call(host: Host) -> None:
     call = host.plugin(SLEEPER)
     pid = int(next(call).stdout)
     call.cancel()
-    assert gone(pid)
+    wait_for_end(pid)
 
 
 @pytest.mark.parametrize("how", ["gone", "interrupted"])
@@ -198,6 +190,6 @@ def test_everything_ends_with_the_engine(tmp_path: Path, how: str) -> None:
         else:
             os.killpg(started.process.pid, signal.SIGINT)
         started.process.wait(timeout=10)
-        assert gone(pid)
+        wait_for_end(pid)
     finally:
         started.close()
