@@ -3,7 +3,7 @@
 #
 # Tests with platforms of their own, on simulated machines too, wait for boots and SSH much of the time, and leave the processors
 # to those that share one. A few of the latter come after them (mark `late`), so that the halves end together. Their output comes last,
-# but for what has failed in either, which is said again (tests/engine/failures.py).
+# but for what has failed in either, which is said again, and last in a line each (tests/engine/failures.py).
 set -eu
 cd "$(dirname "$0")/../.."
 tests=scripts/workstation/engine-tests.sh
@@ -20,4 +20,5 @@ fresh=$!
 sh "$tests" -m 'not fresh and not late' --durations=25 || code=$?
 wait "$fresh" || code=$?
 cat "$said" "$CDP_TEST_FAILURES"
+grep '^FAILED ' "$CDP_TEST_FAILURES" || true
 exit "$code"

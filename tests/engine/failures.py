@@ -1,6 +1,7 @@
 """What has failed, and what the containers had said until then, once more at the end of both halves (engine-halves.sh).
 
-A machine that runs the tests by itself may keep only the last part of what they print.
+A machine that runs the tests by itself may keep only the last part of what they print, or its last lines: each failure's
+first line says what it was.
 """
 
 import os
@@ -11,8 +12,8 @@ import pytest
 
 from tests.engine.platform import CONTAINERS
 
-# Of the reason, and of what each container says.
-REASON_LINES, LOG_LINES, PATIENCE_SECONDS = 12, 6, 20
+# Of the reason, of the line that says it, and of what each container says.
+REASON_LINES, LINE_CHARACTERS, LOG_LINES, PATIENCE_SECONDS = 12, 300, 6, 20
 
 
 def note(report: pytest.TestReport) -> None:
@@ -21,11 +22,19 @@ def note(report: pytest.TestReport) -> None:
     if not file:
         return
     reason = report.longreprtext.splitlines()[-REASON_LINES:]
-    lines = [f"{report.nodeid} ({report.when})", *(f"  {line}" for line in reason)]
+    first = f"FAILED {report.nodeid} ({report.when}): {_in_a_line(report.longreprtext)}"
+    lines = [first, *(f"  {line}" for line in reason)]
     for name in CONTAINERS:
         lines += [f"  {name}: {line}" for line in _last_words(name)]
     with Path(file).open("a", encoding="utf-8") as failures:
         failures.write("\n".join([*lines, "", ""]))
+
+
+def _in_a_line(reason: str) -> str:
+    """Pulumi's own errors stand far above the end of what it says; of anything else, what was raised."""
+    raised = [line.removeprefix("E").strip() for line in reason.splitlines() if line.startswith("E ")]
+    errors = [line for line in raised if "error:" in line and not line.endswith("update failed")]
+    return (errors or raised or [reason.strip()])[0][:LINE_CHARACTERS]
 
 
 def _last_words(container: str) -> list[str]:

@@ -26,12 +26,27 @@ def test_a_failure_is_noted_with_its_reason_and_what_the_containers_said(
     failures.note(report("a long way\n" * 40 + "E  it is not so"))
     failures.note(report("another"))
     first, second = (tmp_path / "noted").read_text(encoding="utf-8").rstrip().split("\n\n")
-    assert first.splitlines()[0] == "tests/engine/test_x.py::test_y (setup)"
+    assert first.splitlines()[0] == "FAILED tests/engine/test_x.py::test_y (setup): it is not so"
     assert first.count("a long way") == failures.REASON_LINES - 1
     assert "  E  it is not so\n" in first
     for container in CONTAINERS:
         assert f"  {container}: out of {container}\n  {container}: no such file" in first
     assert "  another\n" in second
+
+
+def test_the_first_line_is_what_pulumi_says_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CDP_TEST_DOCKER_HOST", "unix:///nowhere")
+    monkeypatch.setenv("CDP_TEST_FAILURES", str(tmp_path / "noted"))
+    said = [
+        "E   CommandError:",
+        "E    code: 255",
+        "E     error: update failed",
+        "E     error: the port is taken",
+    ]
+    failures.note(report("\n".join([*said, "E     Duration: 4s", "_cmd.py:273: CommandError"])))
+    first = (tmp_path / "noted").read_text(encoding="utf-8").splitlines()[0]
+    assert first == "FAILED tests/engine/test_x.py::test_y (setup): error: the port is taken"
 
 
 def test_a_docker_that_is_not_there_hides_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
