@@ -69,12 +69,16 @@ def test_clients_wait_until_the_new_server_answers(host: Host) -> None:
     assert orders == ["CHECKPOINT", "USR1", "USR2"]
 
 
-def test_clients_go_on_when_nobody_replaces_the_server(host: Host) -> None:
-    """Whoever wanted to was killed."""
-    # Time goes twenty times as fast.
+def _hurry(host: Host) -> None:
+    """Time goes twenty times as fast."""
     host.stand_in(
         "date", 'case $1 in +%s) echo "$(($(/bin/date +%s) * 20))" ;; *) exec /bin/date "$@" ;; esac'
     )
+
+
+def test_clients_go_on_when_nobody_replaces_the_server(host: Host) -> None:
+    """Whoever wanted to was killed."""
+    _hurry(host)
     host.must("hold-clients.sh", "after", "5", "refuse")
     assert _paused(host)
     _until_resumed(host)
@@ -90,6 +94,32 @@ def test_nobody_is_held_back_where_there_is_nobody(host: Host, missing: str) -> 
 def test_nobody_is_held_back_for_a_container_that_stays(host: Host) -> None:
     host.must("hold-clients.sh", "before", "5", "refuse")
     assert not any("USR1" in " ".join(call) for call in host.calls("docker"))
+
+
+@pytest.mark.parametrize(
+    "during", ["config-hash", "data_directory", "CHECKPOINT", "Networks", "StartedAt", "USR1", "count(*)"]
+)
+def test_both_may_be_taken_away_at_any_moment(host: Host, during: str) -> None:
+    """By a replacement of the network, which takes all containers away before any is made again."""
+    _hurry(host)
+    taken = (
+        'facts=$(dirname "$0")/../facts\n'
+        f'case "$*" in *"{during}"*) rm -f "$facts/postgres-db" "$facts/pgbouncer" ;; esac\n'
+        '[ -e "$facts/postgres-db" ] || { echo "Error response from daemon: No such container" >&2; exit 1; }\n'
+    )
+    host.stand_in("docker", taken + DOCKER)
+    ran = host.run("hold-clients.sh", "after", "5", "refuse")
+    assert ran.returncode == 0, ran.stderr
+    assert during in str(host.calls("docker"))
+
+
+def test_a_pooler_that_cannot_be_told_is_a_reason_to_replace_nothing(host: Host) -> None:
+    host.stand_in("docker", 'case "$*" in *USR1*) echo "exec failed" >&2; exit 1 ;; esac\n' + DOCKER)
+    sentence = host.refused("hold-clients.sh", "after", "5", "refuse")
+    assert (
+        "was not replaced, and clients went on: PgBouncer cannot be told to hold them back: exec failed;"
+        in sentence
+    )
 
 
 def test_a_server_is_not_replaced_by_one_that_could_not_start(host: Host) -> None:
