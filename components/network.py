@@ -27,18 +27,25 @@ class Network(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("central-data-platform:components:Network", name, {}, opts)
+        subnet, gateway = str(args.settings.subnet), str(args.settings.gateway_address)
+        container_range = str(args.settings.container_range)
+        ours = [NETWORK, COMPOSE_PROJECT, args.srv_root]
+        room = args.host.run(
+            f"{name}-room",
+            "network-room.sh",
+            "check",
+            *ours,
+            subnet,
+            gateway,
+            container_range,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
         bridge = docker.Network(
             f"{name}-bridge",
             name=NETWORK,
             driver="bridge",
             # Explicit: what Docker would choose shows up as a difference.
-            ipam_configs=[
-                {
-                    "subnet": str(args.settings.subnet),
-                    "gateway": str(args.settings.gateway_address),
-                    "ip_range": str(args.settings.container_range),
-                }
-            ],
+            ipam_configs=[{"subnet": subnet, "gateway": gateway, "ip_range": container_range}],
             labels=[
                 {"label": "com.docker.compose.network", "value": NETWORK},
                 {"label": "com.docker.compose.project", "value": COMPOSE_PROJECT},
@@ -52,9 +59,9 @@ class Network(pulumi.ComponentResource):
                     protect=True,
                     # Its name is fixed, so the old one has to go first.
                     delete_before_replace=True,
-                    hooks=stray_hook(
-                        name, args.host, "remove-stray-network.sh", NETWORK, COMPOSE_PROJECT, args.srv_root
-                    ),
+                    # And before it, all containers on it.
+                    depends_on=[room],
+                    hooks=stray_hook(name, args.host, "network-room.sh", "make", *ours),
                 ),
             ),
         )

@@ -103,6 +103,7 @@ _ROWS = (
     _row("docker:index/network:Network", "platform-network-bridge", Kind.NETWORK, "the Docker network", lost="every container and application on it is cut off"),
     _row(_COMMAND, f"platform-(?P<service>{_NAME})-hash", Kind.BOOKKEEPING, "docker compose's hash"),
     _row(_COMMAND, "platform-images", Kind.SCRIPT, "the look at the images"),
+    _row(_COMMAND, "platform-network-room", Kind.SCRIPT, "the look for other containers on a network that is made again"),
     _row(_COMMAND, "platform-versions", Kind.SCRIPT, "the look at the data's versions"),
     # What holds data.
     _row(_COMMAND, "platform-tree", Kind.SCRIPT, "the platform's folders", lost=_STAYS),

@@ -1,13 +1,16 @@
 """A changed setting replaces what it must and nothing else; data outlives every replacement."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pulumi import automation
 
-from tests.engine.platform import SERVERS, Platform, Run, applications, works
+from tests.engine.applications import place
+from tests.engine.platform import CONTAINERS, SERVERS, Platform, Run, applications, works
 
 
 def _replaced(run: Run) -> set[str]:
@@ -137,9 +140,9 @@ def test_destroy_keeps_data_and_up_brings_it_back(platform: Platform) -> None:
     assert platform.redis().get("kept") == b"still here"
 
 
-def test_another_subnet_is_refused_until_the_network_is_unprotected(platform: Platform) -> None:
-    """The manual's procedure."""
-    platform.psql("DROP TABLE IF EXISTS survivor; CREATE TABLE survivor AS SELECT 'still here' AS what")
+@contextmanager
+def _another_subnet(platform: Platform) -> Iterator[Callable[[], None]]:
+    """In the settings, and a way to lift the protection that is in the way of it."""
     network = next(
         resource["urn"]
         for resource in json.loads(platform.state())["deployment"]["resources"]
@@ -147,18 +150,52 @@ def test_another_subnet_is_refused_until_the_network_is_unprotected(platform: Pl
     )
     moved = applications()
     moved["trading-app"]["address"] = "172.29.7.200"
+    platform.psql("DROP TABLE IF EXISTS survivor; CREATE TABLE survivor AS SELECT 'still here' AS what")
+
+    def unprotect() -> None:
+        platform.pulumi("state", "unprotect", "--yes", "--stack", "local", network)
+
     with platform.changed(network={"subnet": "172.29.7.0/24"}, applications=moved):
+        yield unprotect
+
+
+def test_another_subnet_is_refused_until_the_network_is_free_and_unprotected(platform: Platform) -> None:
+    """The manual's procedure."""
+    ids = platform.ids()
+    with _another_subnet(platform) as unprotect:
+        with place(platform) as somebody:
+            platform.docker("rename", somebody.container, "somebody")
+            with pytest.raises(automation.CommandError, match="other containers are on it: somebody"):
+                platform.up()
         with pytest.raises(automation.CommandError, match="marked for protection"):
             platform.up()
-        assert platform.psql("SELECT what FROM survivor") == "still here"
-        platform.pulumi("state", "unprotect", "--yes", "--stack", "local", network)
+        assert platform.ids() == ids
+        unprotect()
         platform.up()
         subnet = platform.docker(
             "network", "inspect", "--format", "{{(index .IPAM.Config 0).Subnet}}", "central-data-platform"
         )
         assert subnet == "172.29.7.0/24"
         works(platform)
-    platform.pulumi("state", "unprotect", "--yes", "--stack", "local", network)
+    unprotect()
+    platform.up()
+    works(platform)
+    assert platform.psql("SELECT what FROM survivor") == "still here"
+
+
+def test_an_up_that_was_cut_off_while_the_network_was_made_again(platform: Platform) -> None:
+    """The containers had gone, the network not yet: `up` would have them go once more. docs/break-glass.md has the way out."""
+    with _another_subnet(platform) as unprotect:
+        unprotect()
+        state = json.loads(platform.state())
+        for resource in state["deployment"]["resources"]:
+            if resource["type"] == "docker:index/container:Container":
+                resource["pendingReplacement"] = True
+        platform.docker("rm", "--force", *CONTAINERS)
+        platform.pulumi("stack", "import", "--stack", "local", stdin=json.dumps(state))
+        with pytest.raises(automation.CommandError, match="Error stopping container"):
+            platform.up()
+        platform.down()
     platform.up()
     works(platform)
     assert platform.psql("SELECT what FROM survivor") == "still here"

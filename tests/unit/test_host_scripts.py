@@ -542,7 +542,7 @@ def test_a_container_of_somebody_else_is_left_alone_and_named(host: Host, projec
     assert changes(host) == []
 
 
-# --- remove-stray-network.sh ---
+# --- network-room.sh ---
 
 
 def stray_network(host: Host, project: str | None, containers: dict[str, str]) -> list[str]:
@@ -556,6 +556,7 @@ def stray_network(host: Host, project: str | None, containers: dict[str, str]) -
         f"""
 case "$*" in
   'network inspect bridge0') {"exit 1" if project is None else "exit 0"} ;;
+  'network inspect '*IPAM*) echo '172.28.0.0/24 172.28.0.1 172.28.0.0/25' ;;
   *'.Labels "com.docker.compose.project"}}}} bridge0') echo {shlex.quote(project or "")} ;;
   *'.Labels "com.docker.compose.network"}}}} bridge0') echo bridge0 ;;
   'ps '*) printf '%s\\n' {" ".join(containers)} ;;
@@ -563,7 +564,12 @@ case "$*" in
 esac
 """,
     )
-    return ["remove-stray-network.sh", "bridge0", "postgres-stack", str(host.srv)]
+    return ["network-room.sh", "make", "bridge0", "postgres-stack", str(host.srv)]
+
+
+def checked(words: list[str], subnet: str) -> list[str]:
+    """The same network, asked for before anything goes."""
+    return [words[0], "check", *words[2:], subnet, "172.28.0.1", "172.28.0.0/25"]
 
 
 def removals(host: Host) -> list[str]:
@@ -599,6 +605,30 @@ def test_a_network_with_other_containers_on_it_is_left_alone_with_all_of_them(ho
     sentence = host.refused(*stray_network(host, "postgres-stack", on_it))
     assert "other containers are on it: librarian;" in sentence
     assert removals(host) == []
+
+
+@pytest.mark.parametrize(
+    ("subnet", "on_it", "said"),
+    [
+        ("172.28.0.0/24", {"librarian": "/srv/apps/librarian"}, ""),
+        ("172.29.0.0/24", {"librarian": "/srv/apps/librarian"}, "other containers are on it: librarian;"),
+        ("172.29.0.0/24", {}, ""),
+    ],
+    ids=["stays", "others are on it", "free"],
+)
+def test_others_on_a_network_that_changes_are_named_before_anything_goes(
+    host: Host, subnet: str, on_it: dict[str, str], said: str
+) -> None:
+    words = stray_network(host, "postgres-stack", {"redis-cache": f"{host.srv}/apps/postgres-stack", **on_it})
+    if said:
+        assert said in host.refused(*checked(words, subnet))
+    else:
+        host.must(*checked(words, subnet))
+    assert removals(host) == []
+
+
+def test_a_network_that_is_not_there_yet_is_in_nobodys_way(host: Host) -> None:
+    host.must(*checked(stray_network(host, None, {}), "172.28.0.0/24"))
 
 
 # --- scripts that an operator runs from /srv/apps ---

@@ -454,10 +454,15 @@ def test_commands_speak_to_the_configured_engine_as_root() -> None:
 # --- order ---
 
 
+def test_the_network_goes_after_a_look_at_who_is_on_it(local: Recording) -> None:
+    assert "platform-network-room" in local.waits_for("platform-network-bridge")
+
+
 def test_what_touches_the_tree_comes_after_it(local: Recording) -> None:
     outside = {
         "platform-tree",
         "platform-images",
+        "platform-network-room",
         *(f"platform-{service}-hash" for service in ("postgres", "redis", "pgbouncer", "backups-wal")),
     }
     for r in [*local.scripted, *local.containers]:
