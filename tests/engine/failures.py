@@ -6,6 +6,7 @@ first line says what it was.
 
 import os
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,12 @@ def note(report: pytest.TestReport) -> None:
 def _in_a_line(reason: str) -> str:
     """Pulumi's own errors stand far above the end of what it says; of anything else, what was raised."""
     raised = [line.removeprefix("E").strip() for line in reason.splitlines() if line.startswith("E ")]
-    errors = [line for line in raised if "error:" in line and not line.endswith("update failed")]
+    # Of a command's, or of a bridged provider's, the line after the first one says what it is.
+    errors = [
+        following if line.endswith(":") else line
+        for line, following in pairwise([*raised, ""])
+        if line.startswith("error:") and line != "error: update failed"
+    ]
     return (errors or raised or [reason.strip()])[0][:LINE_CHARACTERS]
 
 

@@ -34,19 +34,29 @@ def test_a_failure_is_noted_with_its_reason_and_what_the_containers_said(
     assert "  another\n" in second
 
 
-def test_the_first_line_is_what_pulumi_says_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (["E     error: the port is taken"], "error: the port is taken"),
+        (['E     error: exit status 1: running "sh":', "E     nothing was changed"], "nothing was changed"),
+    ],
+    ids=["in its line", "in the next one"],
+)
+def test_the_first_line_is_what_pulumi_says_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: list[str], said: str
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CDP_TEST_DOCKER_HOST", "unix:///nowhere")
     monkeypatch.setenv("CDP_TEST_FAILURES", str(tmp_path / "noted"))
-    said = [
+    before = [
         "E   CommandError:",
         "E    code: 255",
+        "E     x creating; error: 1",
         "E     error: update failed",
-        "E     error: the port is taken",
     ]
-    failures.note(report("\n".join([*said, "E     Duration: 4s", "_cmd.py:273: CommandError"])))
+    failures.note(report("\n".join([*before, *error, "E     Duration: 4s", "_cmd.py:273: CommandError"])))
     first = (tmp_path / "noted").read_text(encoding="utf-8").splitlines()[0]
-    assert first == "FAILED tests/engine/test_x.py::test_y (setup): error: the port is taken"
+    assert first == f"FAILED tests/engine/test_x.py::test_y (setup): {said}"
 
 
 def test_a_docker_that_is_not_there_hides_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
