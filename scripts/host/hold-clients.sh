@@ -15,10 +15,11 @@ label=com.docker.compose.config-hash
 running() { # CONTAINER
   [ "$(docker container inspect --format '{{.State.Running}}' "$1" 2>/dev/null)" = true ]
 }
-# Whatever failed may have been told a moment before Docker says so.
+both_running() { running postgres-db && running pgbouncer; }
+# Within three seconds: what is in a container ends a moment before Docker says that it does not run.
 gone() {
   tries=0
-  while running postgres-db && running pgbouncer; do
+  while both_running; do
     tries=$((tries + 1))
     [ "$tries" -le 15 ] || return 1
     sleep 0.2
@@ -85,7 +86,7 @@ fi
 end=$(($(date +%s) + seconds))
 until [ "$(ask "SELECT count(*) $through" 2>/dev/null)" = 0 ]; do
   # Who is still held back goes on when the next server answers, by the process above.
-  if ! running postgres-db || ! running pgbouncer; then exit 0; fi
+  both_running || exit 0
   if [ "$(date +%s)" -ge "$end" ]; then
     [ "$busy" = refuse ] || exit 0
     who=$(ask "SELECT format('%s in database %s, for %s s, pid %s', usename, datname, extract(epoch FROM now() - xact_start)::int, pid) $through ORDER BY xact_start LIMIT 1") || who=

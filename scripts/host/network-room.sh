@@ -10,17 +10,16 @@
 # Anybody else's network or container is named and left alone.
 set -eu
 action=$1 network=$2 project=$3 srv=$4
+shift 4
 GRACE_SECONDS=120 # as long as PostgreSQL may take for a clean stop
 
 label() { # OBJECT NAME KEY PLACE
   docker "$1" inspect --format "{{index .$4 \"com.docker.compose.$3\"}}" "$2" 2>/dev/null
 }
 
-docker network inspect "$network" >/dev/null 2>&1 || exit 0
-if [ "$action" = check ] &&
-  [ "$(docker network inspect --format '{{range .IPAM.Config}}{{.Subnet}} {{.Gateway}} {{.IPRange}}{{end}}' "$network")" = "$5 $6 $7" ]; then
-  exit 0
-fi
+addresses='{{range .IPAM.Config}}{{.Subnet}} {{.Gateway}} {{.IPRange}}{{end}}'
+found=$(docker network inspect --format "$addresses" "$network" 2>/dev/null) || exit 0
+[ "$action $found" != "check $*" ] || exit 0
 if [ "$(label network "$network" project Labels)" != "$project" ] ||
   [ "$(label network "$network" network Labels)" != "$network" ]; then
   echo "a network named $network is there that is not this platform's; remove it (docker network rm $network), then run up again" >&2

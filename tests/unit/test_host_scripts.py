@@ -555,8 +555,7 @@ def stray_network(host: Host, project: str | None, containers: dict[str, str]) -
         "docker",
         f"""
 case "$*" in
-  'network inspect bridge0') {"exit 1" if project is None else "exit 0"} ;;
-  'network inspect '*IPAM*) echo '172.28.0.0/24 172.28.0.1 172.28.0.0/25' ;;
+  'network inspect '*IPAM*) {"exit 1" if project is None else "echo 172.28.0.0/24 172.28.0.1 172.28.0.0/25"} ;;
   *'.Labels "com.docker.compose.project"}}}} bridge0') echo {shlex.quote(project or "")} ;;
   *'.Labels "com.docker.compose.network"}}}} bridge0') echo bridge0 ;;
   'ps '*) printf '%s\\n' {" ".join(containers)} ;;
